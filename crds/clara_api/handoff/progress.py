@@ -1,0 +1,56 @@
+"""Handoff 2: running pod → operator, in KEP-2779's wire format, so that stock `transformers` reports by itself.
+
+POST https://clara-progress.<operator namespace>.svc:8443/v1/namespaces/NS/trainingjobs/NAME/attempts/N
+Authorization: Bearer <projected token, audience AUDIENCE>
+{"trainerStatus": {"progressPercentage": 12, "estimatedRemainingSeconds": 30,
+                   "metrics": [{"name": "current_step", "value": "12"}, …], "lastUpdatedTime": "…"}}
+
+progressPercentage and estimatedRemainingSeconds are not believed (they read 100 % after a SIGTERM): the operator computes
+its own from `current_step` and `total_steps`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field, StringConstraints
+
+from clara_api.meta import Model
+
+AUDIENCE = "clara-progress"
+MAX_BODY_BYTES = 64 * 1024
+ENV_URL = "KUBEFLOW_TRAINER_SERVER_URL"
+ENV_CA = "KUBEFLOW_TRAINER_SERVER_CA_CERT"
+ENV_TOKEN = "KUBEFLOW_TRAINER_SERVER_TOKEN"
+
+
+class Metric(Model):
+    """A named number, as text."""
+
+    name: Annotated[str, StringConstraints(min_length=1, max_length=128)]
+    value: Annotated[str, StringConstraints(max_length=64)]
+
+
+class TrainerStatus(Model):
+    """KEP-2779 trainerStatus."""
+
+    progress_percentage: int | None = Field(default=None, ge=0, le=100)
+    estimated_remaining_seconds: int | None = Field(default=None, ge=0)
+    metrics: list[Metric] = Field(default_factory=list, max_length=256)
+    last_updated_time: str | None = None
+
+
+class ProgressMessage(Model):
+    """The POST body."""
+
+    trainer_status: TrainerStatus
+
+    def number(self, name: str) -> float | None:
+        """A metric's value as a number; None when absent or no number."""
+        for metric in self.trainer_status.metrics:
+            if metric.name == name:
+                try:
+                    return float(metric.value)
+                except ValueError:
+                    return None
+        return None

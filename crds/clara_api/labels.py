@@ -1,0 +1,69 @@
+"""Every label and annotation key Clara writes, and the one function that makes a child's labels."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+from clara_api.meta import GROUP
+
+OWNER = f"{GROUP}/owner"                              # "<kind>.<name>", shortened to a label value
+FAMILY = f"{GROUP}/family"
+VERSION = f"{GROUP}/version"
+TRAINING_JOB = f"{GROUP}/training-job"
+TRAINING_JOB_UID = f"{GROUP}/training-job-uid"        # an Adapter's link to the run that made it: looked up before a POST
+SERVING_DEPLOYMENT = f"{GROUP}/serving-deployment"
+ATTEMPT = f"{GROUP}/attempt"
+PURPOSE = f"{GROUP}/purpose"                          # train | evaluate | record: what a child Job is for
+ADAPTER = f"{GROUP}/adapter"
+
+SPEC_DIGEST = f"{GROUP}/spec-digest"                  # annotation: digest of the engine spec a Deployment was made from
+RUN_DIGEST = f"{GROUP}/run-digest"                    # annotation: digest of the run a Job was made from
+
+MANAGED_BY = "app.kubernetes.io/managed-by"
+MANAGER = "clara"
+
+PURPOSE_TRAIN = "train"
+PURPOSE_RECOVER = "recover"
+PURPOSE_EVALUATE = "evaluate"
+PURPOSE_RECORD = "record"
+
+CHILD_NAME_LIMIT = 52                                 # a Job adds 11 characters to its pods' names, a label value holds 63
+
+
+def child_labels(component: str, *, owner: str, **extra: str) -> dict[str, str]:
+    """Labels of an object Clara makes. `owner` is the name of the custom resource; never app.kubernetes.io/instance,
+    which Argo CD would take as its own tracking label."""
+    labels = {
+        "app.kubernetes.io/name": "clara",
+        "app.kubernetes.io/component": component,
+        "app.kubernetes.io/part-of": "clara",
+        MANAGED_BY: MANAGER,
+        OWNER: label_value(owner),
+    }
+    labels.update({key: label_value(value) for key, value in extra.items()})
+    return labels
+
+
+def label_value(text: str) -> str:
+    """`text` as a label value: itself when it fits, otherwise its start and a hash."""
+    if len(text) <= 63 and re.fullmatch(r"[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?", text):
+        return text
+    return f"{re.sub(r'[^A-Za-z0-9]+', '-', text).strip('-')[:50]}-{short_hash(text)}".strip("-")
+
+
+def child_name(owner: str, *parts: str) -> str:
+    """A DNS label of at most 52 characters for a child of `owner`: dots become dashes and add a hash, as cutting does."""
+    wanted = "-".join((owner, *parts))
+    plain = re.sub(r"[^a-z0-9-]", "-", wanted.lower())
+    if plain == wanted and len(plain) <= CHILD_NAME_LIMIT:
+        return plain
+    suffix = "-".join(parts)
+    tail = f"-{short_hash(wanted)}" + (f"-{re.sub(r'[^a-z0-9-]', '-', suffix.lower())}" if suffix else "")
+    head = re.sub(r"[^a-z0-9-]", "-", owner.lower())[: CHILD_NAME_LIMIT - len(tail)].strip("-")
+    return f"{head}{tail}"
+
+
+def short_hash(text: str) -> str:
+    """Eight hex digits that tell names apart."""
+    return hashlib.sha256(text.encode()).hexdigest()[:8]

@@ -1,0 +1,1 @@
+"""The operator: observes custom resources, decides, acts (DESIGN §3)."""
