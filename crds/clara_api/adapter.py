@@ -23,7 +23,9 @@ class Approval(Model):
 
     decision: Literal["Approved", "Rejected"] = Field(description="Approved or Rejected.")
     by: Annotated[str, StringConstraints(min_length=1, max_length=256)] = Field(description="The own user name.")
-    reason: Annotated[str, StringConstraints(min_length=1, max_length=1024)] = Field(description="Why; kept for the audit.")
+    reason: Annotated[str, StringConstraints(min_length=1, max_length=1024)] = Field(
+        description="Why; kept for the audit."
+    )
 
 
 class AdapterSpec(Model):
@@ -34,7 +36,9 @@ class AdapterSpec(Model):
     base_model: BaseModelIdentity = Field(description="The base it was trained on.")
     artifact: Artifact = Field(description="Where the bytes lie and what they must be.")
     evaluation: EvaluationRef | None = Field(default=None, description="A new golden set is a new evaluation.")
-    approval: Approval | None = Field(default=None, description="A person's decision, given by 'kubectl clara approve'.")
+    approval: Approval | None = Field(
+        default=None, description="A person's decision, given by 'kubectl clara approve'."
+    )
 
 
 class JudgeIdentity(Model):
@@ -94,12 +98,16 @@ class AdapterDisplay(Model):
 class AdapterStatus(Status):
     """How the version stands."""
 
-    weights_digest: Digest | None = Field(default=None, description="Of the safetensors alone: equal for bit-identical runs.")
+    weights_digest: Digest | None = Field(
+        default=None, description="Of the safetensors alone: equal for bit-identical runs."
+    )
     engine_name: ShortText | None = Field(default=None, description="FAMILY-X.Y.Z-<digest8>: its name on every engine.")
     rank: int | None = None
     evaluation: Evaluation | None = None
     decision: Decision | None = None
-    recorded_approval: Digest | None = Field(default=None, description="Digest of the approval that lies beside the artifact.")
+    recorded_approval: Digest | None = Field(
+        default=None, description="Digest of the approval that lies beside the artifact."
+    )
     engines: EngineCounts = Field(default_factory=EngineCounts)
     display: AdapterDisplay = Field(default_factory=AdapterDisplay)
 

@@ -33,7 +33,9 @@ class HeldAdapter(Model):
     engine_name: Annotated[str, StringConstraints(max_length=253)]
     digest: Digest
     state: HeldState
-    verified_at: datetime | None = Field(default=None, description="When the fingerprint last agreed on this engine process.")
+    verified_at: datetime | None = Field(
+        default=None, description="When the fingerprint last agreed on this engine process."
+    )
     cosine: float | None = Field(default=None, description="Of measured and recorded fingerprint.")
     norm_ratio: float | None = Field(default=None, description="Measured norm over the engine's own repeat noise.")
     fetch_seconds: float | None = None
@@ -67,7 +69,8 @@ class EngineObjectStatus(Model):
     healthy: bool = Field(default=False, description="vLLM answers /health and its model list.")
     draining: bool = Field(default=False, description="The pod is ending: send nothing new.")
     process: ShortText | None = Field(
-        default=None, description="Identity of the vLLM process: changes when its container restarts, and every verdict with it."
+        default=None,
+        description="Identity of the vLLM process: changes when its container restarts, and every verdict with it.",
     )
     engine_version: ShortText | None = None
     noise: float | None = Field(default=None, description="Norm of the difference between two equal base measurements.")

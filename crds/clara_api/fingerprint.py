@@ -15,9 +15,9 @@ from pydantic import Field
 
 from clara_api.meta import Model, ShortText
 
-MIN_COSINE = 0.9            # calibrated per dtype; fp32 engines measure above 0.999
-NOISE_FACTOR = 3.0          # the difference must stand out of the engine's own repeat noise
-NOISE_FLOOR = 1e-3          # norm; a noiseless engine must not make every rounding error a proof
+MIN_COSINE = 0.9  # calibrated per dtype; fp32 engines measure above 0.999
+NOISE_FACTOR = 3.0  # the difference must stand out of the engine's own repeat noise
+NOISE_FLOOR = 1e-3  # norm; a noiseless engine must not make every rounding error a proof
 
 PROMPTS: tuple[str, ...] = (
     "Wann gilt ein schriftlicher Verwaltungsakt als bekannt gegeben, wenn er mit der Post übermittelt wird?",
@@ -79,7 +79,9 @@ class Comparison:
                 f"the loaded adapter is another one: its effect agrees with the recorded one only to "
                 f"{self.cosine:.3f} (needs {MIN_COSINE})"
             )
-        return f"effect agrees with the recorded one to {self.cosine:.4f}, {self.norm / self.threshold:.1f} x above noise"
+        return (
+            f"effect agrees with the recorded one to {self.cosine:.4f}, {self.norm / self.threshold:.1f} x above noise"
+        )
 
 
 def compare(recorded: Sequence[float], measured: Sequence[float], *, noise: float) -> Comparison:

@@ -61,7 +61,8 @@ class Judge(Model):
     )
     model: Annotated[str, StringConstraints(min_length=1, max_length=253)] = Field(description="Model name sent to it.")
     secret_ref: LocalRef | None = Field(
-        default=None, description="Secret with the key 'token'. Whoever writes this must be allowed to read that Secret."
+        default=None,
+        description="Secret with the key 'token'. Whoever writes this must be allowed to read that Secret.",
     )
 
 
@@ -99,7 +100,10 @@ class GoldenDatasetSpec(Model):
         description="Where a score is approved, reviewed or rejected.",
         json_schema_extra={
             "x-kubernetes-validations": [
-                {"rule": "self.review <= self.approve", "message": "thresholds.review must not exceed thresholds.approve"}
+                {
+                    "rule": "self.review <= self.approve",
+                    "message": "thresholds.review must not exceed thresholds.approve",
+                }
             ]
         },
     )
@@ -121,4 +125,3 @@ class GoldenDatasetStatus(Status):
     samples: int = Field(default=0, description="Number of samples.")
     groups: int = Field(default=0, description="Number of clusters.")
     display: GoldenDatasetDisplay = Field(default_factory=GoldenDatasetDisplay)
-

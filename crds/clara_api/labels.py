@@ -7,18 +7,18 @@ import re
 
 from clara_api.meta import GROUP
 
-OWNER = f"{GROUP}/owner"                              # "<kind>.<name>", shortened to a label value
+OWNER = f"{GROUP}/owner"  # "<kind>.<name>", shortened to a label value
 FAMILY = f"{GROUP}/family"
 VERSION = f"{GROUP}/version"
 TRAINING_JOB = f"{GROUP}/training-job"
-TRAINING_JOB_UID = f"{GROUP}/training-job-uid"        # an Adapter's link to the run that made it: looked up before a POST
+TRAINING_JOB_UID = f"{GROUP}/training-job-uid"  # an Adapter's link to the run that made it: looked up before a POST
 SERVING_DEPLOYMENT = f"{GROUP}/serving-deployment"
 ATTEMPT = f"{GROUP}/attempt"
-PURPOSE = f"{GROUP}/purpose"                          # train | evaluate | record: what a child Job is for
+PURPOSE = f"{GROUP}/purpose"  # train | evaluate | record: what a child Job is for
 ADAPTER = f"{GROUP}/adapter"
 
-SPEC_DIGEST = f"{GROUP}/spec-digest"                  # annotation: digest of the engine spec a Deployment was made from
-RUN_DIGEST = f"{GROUP}/run-digest"                    # annotation: digest of the run a Job was made from
+SPEC_DIGEST = f"{GROUP}/spec-digest"  # annotation: digest of the engine spec a Deployment was made from
+RUN_DIGEST = f"{GROUP}/run-digest"  # annotation: digest of the run a Job was made from
 
 MANAGED_BY = "app.kubernetes.io/managed-by"
 MANAGER = "clara"
@@ -28,7 +28,7 @@ PURPOSE_RECOVER = "recover"
 PURPOSE_EVALUATE = "evaluate"
 PURPOSE_RECORD = "record"
 
-CHILD_NAME_LIMIT = 52                                 # a Job adds 11 characters to its pods' names, a label value holds 63
+CHILD_NAME_LIMIT = 52  # a Job adds 11 characters to its pods' names, a label value holds 63
 
 
 def child_labels(component: str, *, owner: str, **extra: str) -> dict[str, str]:

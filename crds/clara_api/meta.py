@@ -72,8 +72,8 @@ class ConfigMapKey(Model):
 class BaseModelRef(Model):
     """The base model by name and content: two places with the same digest are the same base."""
 
-    name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$", max_length=63)] = Field(
-        description="Name under which requests and people know the base, for example 'tiny-de'."
+    name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$", max_length=63)] = (
+        Field(description="Name under which requests and people know the base, for example 'tiny-de'.")
     )
     uri: StoreUri = Field(description="Folder with config, tokenizer and safetensors: s3://… or volume://….")
     digest: Digest = Field(
@@ -92,7 +92,9 @@ class Resources(Model):
     """core/v1 ResourceRequirements, the part that applies here."""
 
     requests: dict[str, str] = Field(default_factory=dict, max_length=16, description="For example {memory: 4Gi}.")
-    limits: dict[str, str] = Field(default_factory=dict, max_length=16, description="For example {nvidia.com/gpu: '1'}.")
+    limits: dict[str, str] = Field(
+        default_factory=dict, max_length=16, description="For example {nvidia.com/gpu: '1'}."
+    )
 
 
 class Toleration(Model):
@@ -121,7 +123,9 @@ class Scheduling(Model):
 class Status(Model):
     """What every status has. -1 says: no controller has looked yet."""
 
-    observed_generation: int = Field(default=-1, description="The generation this status was decided on; -1 = none yet.")
+    observed_generation: int = Field(
+        default=-1, description="The generation this status was decided on; -1 = none yet."
+    )
     conditions: list[Condition] = Field(
         default_factory=list,
         max_length=16,

@@ -17,7 +17,9 @@ def _reason(name: str, sentence: str) -> str:
 PENDING = _reason("Pending", "Nothing is known yet; the operator has not finished its first look.")
 URI_NOT_ALLOWED = _reason("UriNotAllowed", "A URI lies outside the prefixes this namespace may use; no pod was made.")
 GOLDEN_DATASET_MISSING = _reason("GoldenDatasetMissing", "The GoldenDataset named in evaluation does not exist (yet).")
-NOT_SERVABLE = _reason("NotServable", "The engines that serve this family would refuse the adapter; the message says why.")
+NOT_SERVABLE = _reason(
+    "NotServable", "The engines that serve this family would refuse the adapter; the message says why."
+)
 
 # -- TrainingJob --------------------------------------------------------------------------------------------------------
 QUEUED = _reason("Queued", "The run is accepted and waits for its pod.")
@@ -30,12 +32,16 @@ DATA_INVALID = _reason("DataInvalid", "A training file cannot be used; the messa
 DATA_READY = _reason("DataReady", "All training files were read and validated.")
 OUT_OF_MEMORY = _reason("OutOfMemory", "The pod or the device ran out of memory.")
 PREEMPTED = _reason("Preempted", "The pod was evicted or preempted before the run was complete.")
-BASE_MODEL_UNAVAILABLE = _reason("BaseModelUnavailable", "The base model could not be fetched, or its digest is another.")
+BASE_MODEL_UNAVAILABLE = _reason(
+    "BaseModelUnavailable", "The base model could not be fetched, or its digest is another."
+)
 STORE_UNREACHABLE = _reason("StoreUnreachable", "The artifact store did not answer, or refused the key.")
 DIVERGED = _reason("Diverged", "The loss became not-a-number or infinite.")
 DEADLINE_EXCEEDED = _reason("DeadlineExceeded", "The run took longer than it may.")
 BUG = _reason("Bug", "The trainer failed in a way it does not know; the last log lines are in status.attempts.")
-POD_LOST = _reason("PodLost", "The pod vanished without an outcome; a recovery Job looks for the artifact in the store.")
+POD_LOST = _reason(
+    "PodLost", "The pod vanished without an outcome; a recovery Job looks for the artifact in the store."
+)
 RETRYING = _reason("Retrying", "The last attempt failed in a way that may pass; the next one is planned.")
 IMAGE_UNAVAILABLE = _reason("ImageUnavailable", "The pod's image cannot be pulled.")
 UNSCHEDULABLE = _reason("Unschedulable", "No node can take the pod; the message holds the scheduler's words.")
@@ -65,7 +71,9 @@ REJECTED_BY_PERSON = _reason("RejectedByPerson", "A person rejected it; the mess
 SCORE_BELOW_REVIEW = _reason("ScoreBelowReview", "The score is below thresholds.review.")
 SCORE_BETWEEN = _reason("ScoreBetween", "The score lies between thresholds.review and thresholds.approve.")
 SCORE_ABOVE_APPROVE = _reason("ScoreAboveApprove", "The score reached thresholds.approve.")
-HARD_CONSTRAINT_FAILED = _reason("HardConstraintFailed", "A hard constraint of a sample was broken; a person must look.")
+HARD_CONSTRAINT_FAILED = _reason(
+    "HardConstraintFailed", "A hard constraint of a sample was broken; a person must look."
+)
 UNSCORED_ANSWERS = _reason("UnscoredAnswers", "Some answers could not be scored, so the score cannot be trusted.")
 NOT_SERVED = _reason("NotServed", "No ServingDeployment asks for this version.")
 LOADING = _reason("Loading", "Engines are loading or verifying this version.")
@@ -81,6 +89,10 @@ ALL_VERIFIED = _reason("AllVerified", "Every family has its version verified on 
 ADAPTERS_LOADING = _reason("AdaptersLoading", "Adapters are being loaded or verified.")
 ADAPTERS_FAILING = _reason("AdaptersFailing", "Some adapters failed on some engines; see status.problems.")
 NO_APPROVED_VERSION = _reason("NoApprovedVersion", "A family has no approved version in its range for this base.")
-UPDATE_PENDING = _reason("UpdatePending", "Engine pods run an older template; they follow at the next change of spec.engine.")
+UPDATE_PENDING = _reason(
+    "UpdatePending", "Engine pods run an older template; they follow at the next change of spec.engine."
+)
 UP_TO_DATE = _reason("UpToDate", "Engine pods run the newest template.")
-EXTRA_ARG_REFUSED = _reason("ExtraArgRefused", "engine.extraArgs holds a flag that is reserved or not on the allow-list.")
+EXTRA_ARG_REFUSED = _reason(
+    "ExtraArgRefused", "engine.extraArgs holds a flag that is reserved or not on the allow-list."
+)

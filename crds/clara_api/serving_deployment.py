@@ -6,7 +6,18 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from clara_api.meta import BaseModelRef, Digest, Family, Message, Model, Resources, Scheduling, SemVer, ShortText, Status
+from clara_api.meta import (
+    BaseModelRef,
+    Digest,
+    Family,
+    Message,
+    Model,
+    Resources,
+    Scheduling,
+    SemVer,
+    ShortText,
+    Status,
+)
 
 
 class EngineSpec(Model):
@@ -17,9 +28,15 @@ class EngineSpec(Model):
         default=None, description="Engine image; without it the installation's."
     )
     max_loras: int = Field(default=4, ge=1, le=512, description="Adapters active in one batch.")
-    max_cpu_loras: int = Field(default=16, ge=2, le=4096, description="Adapters registered per engine; at least families + 1.")
-    max_lora_rank: Literal[8, 16, 32, 64, 128, 256, 320, 512] = Field(default=64, description="Highest rank an adapter may have.")
-    max_model_length: int = Field(default=4096, ge=16, le=1048576, description="Longest prompt and answer together, in tokens.")
+    max_cpu_loras: int = Field(
+        default=16, ge=2, le=4096, description="Adapters registered per engine; at least families + 1."
+    )
+    max_lora_rank: Literal[8, 16, 32, 64, 128, 256, 320, 512] = Field(
+        default=64, description="Highest rank an adapter may have."
+    )
+    max_model_length: int = Field(
+        default=4096, ge=16, le=1048576, description="Longest prompt and answer together, in tokens."
+    )
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         default="auto", description="Weights' type; auto: the base's own on GPU, float32 on CPU."
     )
@@ -42,7 +59,9 @@ class FamilySelector(Model):
     versions: Annotated[str, StringConstraints(min_length=1, max_length=128)] = Field(
         default="*", description="npm range, for example '>=1.0.0 <2.0.0'; a bare '1.1.0' pins."
     )
-    min_engines: int = Field(default=1, ge=1, le=64, description="The alias moves when this many engines have verified it.")
+    min_engines: int = Field(
+        default=1, ge=1, le=64, description="The alias moves when this many engines have verified it."
+    )
 
 
 class ServingDeploymentSpec(Model):
@@ -73,7 +92,9 @@ class Route(Model):
     engine_name: ShortText
     digest: Digest
     state: RouteState
-    weight: int = Field(default=0, ge=0, le=100, description="Share of the alias' traffic, in percent; 0: exact name only.")
+    weight: int = Field(
+        default=0, ge=0, le=100, description="Share of the alias' traffic, in percent; 0: exact name only."
+    )
     successor: SemVer | None = None
 
 
@@ -109,5 +130,7 @@ class ServingDeploymentStatus(Status):
         max_length=2048,
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["engineName"]},
     )
-    problems: list[Problem] = Field(default_factory=list, max_length=20, json_schema_extra={"x-kubernetes-list-type": "atomic"})
+    problems: list[Problem] = Field(
+        default_factory=list, max_length=20, json_schema_extra={"x-kubernetes-list-type": "atomic"}
+    )
     display: ServingDeploymentDisplay = Field(default_factory=ServingDeploymentDisplay)

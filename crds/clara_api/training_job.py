@@ -36,18 +36,26 @@ class Hyperparameters(Model):
     learning_rate: float = Field(default=2.0e-4, gt=0, le=1, description="Peak learning rate.")
     epochs: float = Field(default=3, gt=0, le=1000, description="Passes over the data.")
     global_batch_size: int = Field(
-        default=64, ge=1, le=65536, description="Examples per optimizer step, whatever the memory: it never changes by itself."
+        default=64,
+        ge=1,
+        le=65536,
+        description="Examples per optimizer step, whatever the memory: it never changes by itself.",
     )
     micro_batch_size: Literal["auto"] | int = Field(
         default="auto",
         description="Examples per forward pass: 'auto' or a divisor of globalBatchSize.",
         json_schema_extra={
             "x-kubernetes-validations": [
-                {"rule": "type(self) == int ? self >= 1 && self <= 65536 : self == 'auto'", "message": "microBatchSize is 'auto' or at least 1"}
+                {
+                    "rule": "type(self) == int ? self >= 1 && self <= 65536 : self == 'auto'",
+                    "message": "microBatchSize is 'auto' or at least 1",
+                }
             ]
         },
     )
-    max_length: int = Field(default=1024, ge=16, le=131072, description="Longest example, in tokens; longer ones are cut.")
+    max_length: int = Field(
+        default=1024, ge=16, le=131072, description="Longest example, in tokens; longer ones are cut."
+    )
     warmup_ratio: float = Field(default=0.03, ge=0, lt=1, description="Share of the steps in which the rate rises.")
     seed: int = Field(default=42, ge=0, le=2147483647, description="Seed of initialisation and order.")
 
@@ -77,7 +85,9 @@ class DataSource(Model):
 class Validation(Model):
     """Rows held out of training."""
 
-    fraction: float = Field(default=0.1, ge=0, le=0.5, description="Share of the rows held out for metrics.loss of validation.")
+    fraction: float = Field(
+        default=0.1, ge=0, le=0.5, description="Share of the rows held out for metrics.loss of validation."
+    )
 
 
 class EvaluationRef(Model):
@@ -109,7 +119,9 @@ class TrainingJobSpec(Model):
     resources: Resources = Field(default_factory=Resources, description="core/v1 resources of the trainer.")
     scheduling: Scheduling = Field(default_factory=Scheduling, description="Where the pod may run.")
     scratch: Quantity = Field(default="10Gi", description="Size limit of the pod's scratch space.")
-    rerun: int = Field(default=0, ge=0, description="Raise it to run the same recipe again, after the data were repaired, say.")
+    rerun: int = Field(
+        default=0, ge=0, description="Raise it to run the same recipe again, after the data were repaired, say."
+    )
     license: Annotated[str, StringConstraints(max_length=128)] | None = Field(
         default=None, description="SPDX licence of the adapter, for example CC0-1.0."
     )

@@ -14,13 +14,13 @@ from clara_api.golden_dataset import Judge, Sample, Scorer, Thresholds
 from clara_api.meta import BaseModelRef, Digest, Model
 from clara_api.training_job import DataFormat, Hyperparameters
 
-RUN_DIR = "/clara/run"                     # the ConfigMap: run.json, and ca.crt of the progress endpoint
+RUN_DIR = "/clara/run"  # the ConfigMap: run.json, and ca.crt of the progress endpoint
 RUN_FILE = "/clara/run/run.json"
 CA_FILE = "/clara/run/ca.crt"
-DATA_DIR = "/clara/data"                   # ConfigMap sources: /clara/data/<index>/<key>
+DATA_DIR = "/clara/data"  # ConfigMap sources: /clara/data/<index>/<key>
 SCRATCH_DIR = "/clara/scratch"
-VOLUME_ROOT = "/clara/volumes"             # volume://CLAIM/PATH is /clara/volumes/CLAIM/PATH
-TOKEN_FILE = "/clara/token/token"          # projected progress token
+VOLUME_ROOT = "/clara/volumes"  # volume://CLAIM/PATH is /clara/volumes/CLAIM/PATH
+TOKEN_FILE = "/clara/token/token"  # projected progress token
 JUDGE_TOKEN_FILE = "/clara/judge/token"
 TERMINATION_LOG = "/dev/termination-log"
 
