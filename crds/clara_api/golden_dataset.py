@@ -98,14 +98,6 @@ class GoldenDatasetSpec(Model):
     thresholds: Thresholds = Field(
         default_factory=Thresholds,
         description="Where a score is approved, reviewed or rejected.",
-        json_schema_extra={
-            "x-kubernetes-validations": [
-                {
-                    "rule": "self.review <= self.approve",
-                    "message": "thresholds.review must not exceed thresholds.approve",
-                }
-            ]
-        },
     )
     mode: Literal["raw"] = Field(default="raw", description="raw: the plain mean decides, and the message says so.")
     max_new_tokens: int = Field(default=256, ge=1, le=4096, description="Longest answer, in tokens.")

@@ -62,7 +62,8 @@ _RECIPE = ("family", "version", "baseModel", "method", "profile", "hyperparamete
 
 
 def _unchanged(field: str) -> str:
-    return f"(has(self.spec.{field}) == has(oldSelf.spec.{field}) && (!has(self.spec.{field}) || self.spec.{field} == oldSelf.spec.{field}))"
+    new, old = f"self.spec.{field}", f"oldSelf.spec.{field}"
+    return f"(has({new}) == has({old}) && (!has({new}) || {new} == {old}))"
 
 
 TRAINING_JOB = Kind(
@@ -145,6 +146,10 @@ GOLDEN_DATASET = Kind(
         _AGE,
     ),
     rules=(
+        Rule(
+            "self.spec.thresholds.review <= self.spec.thresholds.approve",
+            "thresholds.review must not exceed thresholds.approve",
+        ),
         Rule(
             " && ".join(
                 _unchanged(f)

@@ -18,7 +18,12 @@ PURPOSE = f"{GROUP}/purpose"  # train | evaluate | record: what a child Job is f
 ADAPTER = f"{GROUP}/adapter"
 
 SPEC_DIGEST = f"{GROUP}/spec-digest"  # annotation: digest of the engine spec a Deployment was made from
-RUN_DIGEST = f"{GROUP}/run-digest"  # annotation: digest of the run a Job was made from
+TEMPLATE_DIGEST = f"{GROUP}/template-digest"  # annotation: digest of the pod template applied last
+RUN_DIGEST = f"{GROUP}/run-digest"  # annotation: digest of the recipe and rerun a Job was made from
+RECIPE_DIGEST = f"{GROUP}/recipe-digest"  # annotation of an Adapter: tells a patch from a minor version
+SOURCES_DIGEST = f"{GROUP}/sources-digest"  # annotation of an Adapter: likewise
+BASE_URI = f"{GROUP}/base-uri"  # annotation of an Adapter: where its base lay; a hint for evaluation
+GOLDEN_DIGEST = f"{GROUP}/golden-digest"  # annotation of an evaluation Job
 
 MANAGED_BY = "app.kubernetes.io/managed-by"
 MANAGER = "clara"

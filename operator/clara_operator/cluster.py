@@ -13,7 +13,7 @@ from datetime import datetime
 
 from clara_operator.plan import Manifest
 
-ObjectKey = tuple[str, str]        # namespace, name
+ObjectKey = tuple[str, str]  # namespace, name
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,7 @@ class Cluster:
 
     _kinds: dict[str, dict[ObjectKey, Manifest]] = field(default_factory=dict)
     _progress: dict[tuple[str, str, int], deque[ProgressSample]] = field(default_factory=dict)
+    progress_ca: str = ""  # CA bundle of the progress endpoint, put into each run
 
     # -- reading ------------------------------------------------------------------------------------------------------
     def get(self, kind: str, namespace: str, name: str) -> Manifest | None:

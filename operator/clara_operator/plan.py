@@ -51,6 +51,15 @@ class Create:
 
 
 @dataclass(frozen=True, slots=True)
+class Apply:
+    """Server-side apply, again and again (Deployments, Engines). A field manager owns the fields it sends, so two managers
+    can change different parts of one object without touching each other's."""
+
+    manifest: Manifest = field(hash=False)
+    field_manager: str = "clara-operator"
+
+
+@dataclass(frozen=True, slots=True)
 class Event:
     """An event on the reconciled object, emitted only when the plan's status write succeeded."""
 
@@ -71,12 +80,12 @@ class StatusWrite:
 class Plan:
     """Everything one pass wants to change."""
 
-    create: tuple[Create, ...] = ()            # once: Jobs, ConfigMaps, Adapters
-    apply: tuple[Manifest, ...] = ()           # again and again: Deployments, Services, Engines (server-side apply)
+    create: tuple[Create, ...] = ()  # once: Jobs, ConfigMaps, Adapters
+    apply: tuple[Apply, ...] = ()  # again and again: Deployments, Services, Engines (server-side apply)
     delete: tuple[Ref, ...] = ()
-    status: StatusWrite | None = None          # None: nothing changed
+    status: StatusWrite | None = None  # None: nothing changed
     events: tuple[Event, ...] = ()
-    again_after: timedelta | None = None       # look again then, even if nothing happens
+    again_after: timedelta | None = None  # look again then, even if nothing happens
 
     @property
     def is_empty(self) -> bool:

@@ -9,8 +9,6 @@ from pydantic import Field
 from clara_api.digests import canonical_json, sha256_digest
 from clara_api.meta import Digest, Model
 
-SCHEMA = "clara.vcc.dev/eval-report/v1"
-
 
 class ConstraintFailure(Model):
     """A hard constraint that an answer broke."""
@@ -68,7 +66,7 @@ class ReportSummary(Model):
 class EvalReport(Model):
     """report.json."""
 
-    schema_: Literal["clara.vcc.dev/eval-report/v1"] = Field(default=SCHEMA, alias="schema")
+    schema_: Literal["clara.vcc.dev/eval-report/v1"] = Field(default="clara.vcc.dev/eval-report/v1", alias="schema")
     family: str
     version: str
     artifact_digest: Digest

@@ -1,0 +1,1 @@
+"""Adapter: verify and evaluate the artifact, decide, follow its serving."""

@@ -1,0 +1,159 @@
+"""Everything `decide` looks at for one Adapter, in one frozen value."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from clara_api import labels
+from clara_api.adapter import AdapterSpec, AdapterStatus, engine_name
+from clara_api.golden_dataset import GoldenDatasetSpec
+from clara_api.meta import BaseModelRef
+from pydantic import ValidationError
+
+from clara_operator.cluster import Cluster
+from clara_operator.golden_dataset.digest import golden_digest
+from clara_operator.plan import Key, Manifest
+from clara_operator.pod_facts import JobFacts, jobs_of
+
+
+@dataclass(frozen=True, slots=True)
+class Golden:
+    """The benchmark named by spec.evaluation."""
+
+    name: str
+    digest: str
+    spec: GoldenDatasetSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """What the ServingDeployments and Engines of the namespace do with this version."""
+
+    asked_by: tuple[str, ...] = ()  # ServingDeployments whose routes name it as Serving or Loading
+    successor: str | None = None  # the version served instead
+    min_engines: int = 1
+    wanted: int = 0
+    verified: int = 0
+    errors: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One Adapter and what belongs to it."""
+
+    key: Key
+    uid: str
+    generation: int
+    resource_version: str
+    manifest: Manifest
+    spec: AdapterSpec
+    status: AdapterStatus
+    jobs: tuple[JobFacts, ...] = ()
+    golden: Golden | None = None
+    golden_wanted: str | None = None
+    base: BaseModelRef | None = None  # None: nobody in the namespace says where the base lies
+    serving: Serving = Serving()
+    max_lora_rank: int | None = None
+    deleted_at: datetime | None = None
+
+    @property
+    def engine_name(self) -> str:
+        """Its name on every engine."""
+        return engine_name(self.spec.family, self.spec.version, self.spec.artifact.digest)
+
+
+def observe(key: Key, cluster: Cluster) -> Seen | None:
+    """None when it is gone or going."""
+    obj = cluster.get("Adapter", key.namespace, key.name)
+    if obj is None or obj["metadata"].get("deletionTimestamp"):
+        return None
+    try:
+        spec = AdapterSpec.model_validate(obj["spec"])
+        status = AdapterStatus.model_validate(obj.get("status") or {})
+    except ValidationError:
+        return None
+    wanted = spec.evaluation.golden_dataset_ref.name if spec.evaluation else None
+    deployments = [d for d in cluster.all("ServingDeployment", key.namespace) if _serves(d, spec)]
+    ranks = [d["spec"].get("engine", {}).get("maxLoraRank", 64) for d in deployments]
+    return Seen(
+        key=key,
+        uid=obj["metadata"]["uid"],
+        generation=obj["metadata"].get("generation", 1),
+        resource_version=obj["metadata"]["resourceVersion"],
+        manifest=obj,
+        spec=spec,
+        status=status,
+        jobs=jobs_of(cluster, key.namespace, labels.ADAPTER, key.name),
+        golden=_golden(cluster, key.namespace, wanted) if wanted else None,
+        golden_wanted=wanted,
+        base=_base(cluster, key.namespace, spec, obj),
+        serving=_serving(cluster, key.namespace, spec, deployments),
+        max_lora_rank=min(ranks) if ranks else None,
+    )
+
+
+def _serves(deployment: Manifest, spec: AdapterSpec) -> bool:
+    same_base = deployment["spec"]["baseModel"]["digest"] == spec.base_model.digest
+    return same_base and any(f["name"] == spec.family for f in deployment["spec"].get("families") or [])
+
+
+def _golden(cluster: Cluster, namespace: str, name: str) -> Golden | None:
+    obj = cluster.get("GoldenDataset", namespace, name)
+    if obj is None or obj["metadata"].get("deletionTimestamp"):
+        return None
+    try:
+        spec = GoldenDatasetSpec.model_validate(obj["spec"])
+    except ValidationError:
+        return None
+    return Golden(name, golden_digest(spec), spec)
+
+
+def _base(cluster: Cluster, namespace: str, spec: AdapterSpec, obj: Manifest) -> BaseModelRef | None:
+    """Where a base of that digest lies, from whoever in the namespace names it."""
+    for kind in ("ServingDeployment", "TrainingJob"):
+        for other in cluster.all(kind, namespace):
+            base: dict[str, Any] = other["spec"]["baseModel"]
+            if base["digest"] == spec.base_model.digest:
+                return BaseModelRef.model_validate(base)
+    hint = (obj["metadata"].get("annotations") or {}).get(labels.BASE_URI)
+    try:
+        return BaseModelRef(name=spec.base_model.name, digest=spec.base_model.digest, uri=hint) if hint else None
+    except ValidationError:
+        return None
+
+
+def _serving(cluster: Cluster, namespace: str, spec: AdapterSpec, deployments: list[Manifest]) -> Serving:
+    name = engine_name(spec.family, spec.version, spec.artifact.digest)
+    asked, successor, min_engines = [], None, 1
+    for deployment in deployments:
+        for route in (deployment.get("status") or {}).get("routes") or []:
+            if route["engineName"] != name:
+                continue
+            if route["state"] == "Retired":
+                successor = route.get("successor")
+            else:
+                asked.append(deployment["metadata"]["name"])
+                min_engines = next(
+                    f.get("minEngines", 1) for f in deployment["spec"]["families"] if f["name"] == spec.family
+                )
+    wanted = verified = 0
+    errors: list[str] = []
+    for engine, held in _holding(cluster, namespace, name):
+        wanted += 1
+        verified += (
+            held is not None and held["state"] == "Verified" and bool((engine.get("status") or {}).get("healthy"))
+        )
+        if held is not None and held["state"] == "Failed":
+            errors.append(f"{engine['metadata']['name']}: {held.get('error', held.get('reason', 'failed'))}")
+    return Serving(tuple(asked), successor if not asked else None, min_engines, wanted, verified, tuple(errors))
+
+
+def _holding(cluster: Cluster, namespace: str, name: str) -> Iterator[tuple[Manifest, dict[str, Any] | None]]:
+    """Engines that should hold `name`, and what each says of it."""
+    for engine in cluster.all("Engine", namespace):
+        if any(a["engineName"] == name and a["state"] != "retire" for a in engine["spec"].get("adapters") or []):
+            held = (engine.get("status") or {}).get("adapters") or []
+            yield engine, next((h for h in held if h["engineName"] == name), None)

@@ -1,0 +1,1 @@
+"""GoldenDataset: valid, counted, digested."""

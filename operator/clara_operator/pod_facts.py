@@ -1,0 +1,149 @@
+"""Read Jobs and Pods into small frozen facts. Shared by the kinds that run Jobs; the only code that knows their status."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from clara_api import labels
+from clara_api.handoff.outcome import EXIT_CODES, FailureClass, Outcome, parse_outcome
+
+from clara_operator.cluster import Cluster
+from clara_operator.plan import Manifest
+
+CLASS_OF_EXIT_CODE: dict[int, FailureClass] = {code: name for name, code in EXIT_CODES.items()}
+BAD_WAITING = (
+    "ErrImagePull",
+    "ImagePullBackOff",
+    "InvalidImageName",
+    "CreateContainerConfigError",
+    "CreateContainerError",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class PodFacts:
+    """One pod of a Job."""
+
+    name: str
+    phase: str
+    node: str | None = None
+    outcome: Outcome | None = None
+    exit_code: int | None = None
+    oom_killed: bool = False
+    running: bool = False
+    disrupted: bool = False
+    waiting: str | None = None  # reason of a container that cannot start
+    unschedulable: str | None = None  # the scheduler's words
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class JobFacts:
+    """One Job Clara made, with its pods, oldest first."""
+
+    name: str
+    uid: str
+    resource_version: str
+    purpose: str
+    attempt: int
+    run_digest: str
+    created_at: datetime
+    finished: Literal["Complete", "Failed"] | None = None
+    finish_reason: str = ""
+    finish_message: str = ""
+    ended_at: datetime | None = None
+    golden_digest: str | None = None
+    pods: tuple[PodFacts, ...] = ()
+
+    @property
+    def pod(self) -> PodFacts | None:
+        """The newest pod."""
+        return self.pods[-1] if self.pods else None
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """What the newest pod that said something said."""
+        return next((p.outcome for p in reversed(self.pods) if p.outcome is not None), None)
+
+
+def jobs_of(cluster: Cluster, namespace: str, label: str, owner: str) -> tuple[JobFacts, ...]:
+    """All Jobs with `label`=`owner`, by attempt."""
+    found = cluster.all("Job", namespace, **{label: labels.label_value(owner)})
+    facts = [job_facts(job, cluster) for job in found if not job["metadata"].get("deletionTimestamp")]
+    return tuple(sorted(facts, key=lambda j: (j.purpose, j.attempt)))
+
+
+def job_facts(job: Manifest, cluster: Cluster) -> JobFacts:
+    """Read one Job and its pods."""
+    meta = job["metadata"]
+    marks = meta.get("labels") or {}
+    notes = meta.get("annotations") or {}
+    finished = next(
+        (
+            c
+            for c in (job.get("status") or {}).get("conditions") or []
+            if c["type"] in ("Complete", "Failed") and c["status"] == "True"
+        ),
+        None,
+    )
+    pods = cluster.all("Pod", meta["namespace"], **{"batch.kubernetes.io/job-name": meta["name"]})
+    pods = [p for p in pods if any(o.get("uid") == meta["uid"] for o in p["metadata"].get("ownerReferences") or [])]
+    return JobFacts(
+        name=meta["name"],
+        uid=meta["uid"],
+        resource_version=meta["resourceVersion"],
+        purpose=marks.get(labels.PURPOSE, ""),
+        attempt=int(marks.get(labels.ATTEMPT, "1")),
+        run_digest=notes.get(labels.RUN_DIGEST, ""),
+        golden_digest=notes.get(labels.GOLDEN_DIGEST) or None,
+        created_at=parse_time(meta["creationTimestamp"]) or datetime.min,
+        finished=finished["type"] if finished else None,
+        finish_reason=(finished or {}).get("reason", ""),
+        finish_message=(finished or {}).get("message", ""),
+        ended_at=parse_time((finished or {}).get("lastTransitionTime")),
+        pods=tuple(pod_facts(p) for p in sorted(pods, key=lambda p: p["metadata"]["creationTimestamp"])),
+    )
+
+
+def pod_facts(pod: Manifest) -> PodFacts:
+    """Read one pod; its first container is the one that speaks."""
+    status = pod.get("status") or {}
+    conditions = status.get("conditions") or []
+    container: dict[str, Any] = next(iter(status.get("containerStatuses") or []), {})
+    state = container.get("state") or {}
+    ended = state.get("terminated") or (container.get("lastState") or {}).get("terminated") or {}
+    scheduled = next((c for c in conditions if c["type"] == "PodScheduled" and c["status"] == "False"), None)
+    return PodFacts(
+        name=pod["metadata"]["name"],
+        phase=status.get("phase", "Pending"),
+        node=(pod.get("spec") or {}).get("nodeName"),
+        outcome=parse_outcome(ended.get("message")),
+        exit_code=ended.get("exitCode"),
+        oom_killed=ended.get("reason") == "OOMKilled",
+        running="running" in state,
+        disrupted=any(c["type"] == "DisruptionTarget" and c["status"] == "True" for c in conditions),
+        waiting=_waiting(status),
+        unschedulable=scheduled.get("message") if scheduled else None,
+        started_at=parse_time((state.get("running") or {}).get("startedAt") or ended.get("startedAt")),
+        ended_at=parse_time(ended.get("finishedAt")),
+    )
+
+
+def _waiting(status: dict[str, Any]) -> str | None:
+    containers: Sequence[dict[str, Any]] = (status.get("initContainerStatuses") or []) + (
+        status.get("containerStatuses") or []
+    )
+    for container in containers:
+        waiting = (container.get("state") or {}).get("waiting") or {}
+        if waiting.get("reason") in BAD_WAITING:
+            return f"{waiting['reason']}: {waiting.get('message', '')}".strip().rstrip(":")
+    return None
+
+
+def parse_time(text: str | None) -> datetime | None:
+    """An API timestamp as an aware datetime."""
+    return datetime.fromisoformat(text.replace("Z", "+00:00")) if text else None

@@ -1,0 +1,1 @@
+"""What runs the reconcilers: connection, intake, queue, workers. Nothing in here knows what an Adapter is."""

@@ -1,0 +1,1 @@
+"""ServingDeployment: engine pods, what each engine should hold, and where the aliases point."""

@@ -1,0 +1,33 @@
+"""Which version a finished run becomes. Pure.
+
+patch = same recipe and sources (more rows), minor = recipe or sources changed, major = another base model.
+"""
+
+from __future__ import annotations
+
+from clara_api import versions
+from clara_api.versions import Bump
+
+from clara_operator.training_job.build import recipe_digest, sources_digest
+from clara_operator.training_job.observe import Seen
+
+
+def choose_version(seen: Seen) -> str | None:
+    """X.Y.Z for the new Adapter; None when spec.version forces one that another run has taken."""
+    wanted = seen.spec.version
+    existing = [v.version for v in seen.versions]
+    if wanted in ("auto", "patch", "minor", "major"):
+        return versions.next_version(existing, _bump(seen) if wanted == "auto" else wanted)  # type: ignore[arg-type]
+    taken = next((v for v in seen.versions if v.version == wanted), None)
+    return None if taken is not None and taken.job_uid != seen.uid else wanted
+
+
+def _bump(seen: Seen) -> Bump:
+    if not seen.versions:
+        return "minor"
+    newest = max(seen.versions, key=lambda v: versions.version_key(v.version))
+    if newest.base_digest != seen.spec.base_model.digest:
+        return "major"
+    same_recipe = newest.recipe_digest == recipe_digest(seen.spec)
+    same_sources = newest.sources_digest == sources_digest(seen.spec)
+    return "patch" if same_recipe and same_sources else "minor"
