@@ -1,0 +1,54 @@
+"""What this pod computes on: recorded in the manifest, because bits repeat only on the same kind of machine."""
+
+from __future__ import annotations
+
+import math
+import os
+import platform
+from importlib import metadata
+from pathlib import Path
+
+RECORDED_PACKAGES = ("torch", "transformers", "peft", "accelerate", "tokenizers", "safetensors", "numpy")
+
+
+def threads() -> int:
+    """CPUs this container may use: OMP_NUM_THREADS, else its quota, else its affinity.
+
+    The quota counts: with the node's CPU number as thread count, a limited pod spends its time being throttled.
+    """
+    if (wanted := os.environ.get("OMP_NUM_THREADS", "")).isdigit():
+        return max(1, int(wanted))
+    available = len(os.sched_getaffinity(0))
+    quota = _cpu_quota()
+    return available if quota is None else max(1, min(available, math.ceil(quota)))
+
+
+def _cpu_quota() -> float | None:
+    """CPUs by cgroup v2 or v1; None when unlimited."""
+    try:
+        limit, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        return None if limit == "max" else int(limit) / int(period)
+    except (OSError, ValueError):
+        pass
+    try:
+        quota = int(Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us").read_text())
+        return None if quota <= 0 else quota / int(Path("/sys/fs/cgroup/cpu/cpu.cfs_period_us").read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def cpu_model() -> str:
+    """For example 'Intel(R) Xeon(R) Processor @ 2.60GHz'."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            name, _, value = line.partition(":")
+            if name.strip() == "model name":
+                return value.strip()
+    except OSError:
+        pass
+    return platform.machine()
+
+
+def packages() -> dict[str, str]:
+    """Versions of what computes."""
+    return {name: metadata.version(name) for name in RECORDED_PACKAGES} | {"python": platform.python_version()}

@@ -1,0 +1,131 @@
+"""Rows → token ids and labels. The loss is on what the assistant says only; of plain text on everything.
+
+Called by train.py with the base's tokenizer. The chat template decides the layout; where it marks the assistant's words
+({% generation %}) its mask is used, otherwise the words are found as the difference between a conversation with and without
+the answer, and that the template only ever appends is checked, not assumed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from clara_api.handoff.outcome import DataSummary
+
+from clara_trainer.data import MOST_PROBLEMS, DataProblems, Split
+from clara_trainer.rows import Message, Row
+
+IGNORED = -100  # the label that torch's cross entropy leaves out
+GENERATION_MARK = re.compile(r"\{%-?\s*generation\s*-?%\}")
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One row as the model sees it; equally long."""
+
+    ids: tuple[int, ...]
+    labels: tuple[int, ...]
+    truncated: bool
+
+    @property
+    def supervised(self) -> int:
+        """Tokens that carry loss: the first token of all has nothing before it."""
+        return sum(label != IGNORED for label in self.labels[1:])
+
+
+@dataclass(frozen=True, slots=True)
+class Examples:
+    """The tokenized split."""
+
+    training: tuple[Example, ...]
+    validation: tuple[Example, ...]
+
+    def summary(self, rows: int) -> DataSummary:
+        """Counts for the data report, of training examples after weights."""
+        return DataSummary(
+            rows=rows,
+            training_rows=len(self.training),
+            validation_rows=len(self.validation),
+            tokens=sum(len(example.ids) for example in self.training),
+            supervised_tokens=sum(example.supervised for example in self.training),
+            truncated_rows=sum(example.truncated for example in self.training),
+        )
+
+
+def tokenize(split: Split, tokenizer: Any, *, max_length: int) -> Examples:
+    """Both halves; DataProblems names the rows that leave nothing to learn."""
+    known: dict[Row, Example] = {}  # weights repeat rows
+    problems: list[str] = []
+    for row in (*split.training, *split.validation):
+        if row in known:
+            continue
+        try:
+            known[row] = example_of(row, tokenizer, max_length=max_length)
+        except ValueError as error:
+            problems.append(f"{row.where} {error}")
+            if len(problems) > MOST_PROBLEMS:
+                break
+    if problems:
+        raise DataProblems(problems)
+    return Examples(tuple(known[row] for row in split.training), tuple(known[row] for row in split.validation))
+
+
+def example_of(row: Row, tokenizer: Any, *, max_length: int) -> Example:
+    """One row, cut at `max_length` tokens; ValueError when nothing is left to learn."""
+    ids, learned = _text(row.text, tokenizer) if row.text else _conversation(row.messages, tokenizer)
+    labels = [token if learn else IGNORED for token, learn in zip(ids, learned, strict=True)]
+    example = Example(tuple(ids[:max_length]), tuple(labels[:max_length]), truncated=len(ids) > max_length)
+    if example.supervised == 0:
+        why = (
+            f"begins its answer after maxLength ({max_length} tokens)" if example.truncated else "has no answer tokens"
+        )
+        raise ValueError(f"{why}; nothing is left to learn")
+    return example
+
+
+def _text(text: str, tokenizer: Any) -> tuple[list[int], list[bool]]:
+    ids = list(tokenizer(text)["input_ids"])
+    if tokenizer.eos_token_id is not None and ids[-1:] != [tokenizer.eos_token_id]:
+        ids.append(tokenizer.eos_token_id)  # where texts end is learned too
+    return ids, [True] * len(ids)
+
+
+def _conversation(messages: Sequence[Message], tokenizer: Any) -> tuple[list[int], list[bool]]:
+    turns = [{"role": message.role, "content": message.content} for message in messages]
+    template = tokenizer.chat_template
+    if not template:
+        raise ValueError("is a conversation, but the base model has no chat template; use the format text")
+    try:
+        if isinstance(template, str) and GENERATION_MARK.search(template):
+            marked = tokenizer.apply_chat_template(turns, return_dict=True, return_assistant_tokens_mask=True)
+            return list(marked["input_ids"]), [bool(mark) for mark in marked["assistant_masks"]]
+        return _by_prefix_difference(turns, tokenizer)
+    except Exception as error:
+        if type(error).__module__.partition(".")[0] != "jinja2":
+            raise
+        raise ValueError(f"is refused by the base model's chat template ({error})") from error
+
+
+def _by_prefix_difference(turns: list[dict[str, str]], tokenizer: Any) -> tuple[list[int], list[bool]]:
+    """An answer is what the conversation with it has more than the conversation that asks for it."""
+    whole = _ids(turns, tokenizer)
+    learned = [False] * len(whole)
+    for place, turn in enumerate(turns):
+        if turn["role"] != "assistant":
+            continue
+        asked = _ids(turns[:place], tokenizer, add_generation_prompt=True)
+        answered = _ids(turns[: place + 1], tokenizer)
+        if answered[: len(asked)] != asked or whole[: len(answered)] != answered:
+            raise ValueError(
+                "cannot be masked: the base model's chat template rewrites earlier turns; "
+                "add {% generation %} marks to the template"
+            )
+        learned[len(asked) : len(answered)] = [True] * (len(answered) - len(asked))
+    return whole, learned
+
+
+def _ids(turns: list[dict[str, str]], tokenizer: Any, *, add_generation_prompt: bool = False) -> list[int]:
+    encoded = tokenizer.apply_chat_template(turns, return_dict=True, add_generation_prompt=add_generation_prompt)
+    return list(encoded["input_ids"])
