@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import socket
 from pathlib import Path
 
 from .settings import Settings
@@ -10,6 +10,7 @@ from .shell import attempt, run, to_json
 
 Manifest = dict[str, object]
 CLAIM = "clara-artifacts"
+DNS = ("--namespace", "kube-system")
 
 # Names outside the cluster are answered with "no such name" at once: without it a lookup hangs.
 COREFILE = """\
@@ -41,15 +42,32 @@ def node_exists(settings: Settings) -> bool:
 
 
 def dns_is_ready(settings: Settings, image: str) -> bool:
-    """The deployment runs the image of today, and its pod answers."""
-    try:
-        found = json.loads(kubectl(settings, "-n", "kube-system", "get", "deployment", "coredns", "-o", "json", "--ignore-not-found") or "{}")
-    except ValueError:
+    """The deployment is today's, and its pod resolves names: right after a warm start its status is yesterday's.
+
+    The pod is asked, because the machine itself has no route to service addresses, only pods have.
+    """
+    image_path = "-o=jsonpath={.spec.template.spec.containers[0].image}"
+    address_path = "-o=jsonpath={.items[*].endpoints[*].addresses[0]}"
+    slices = ("endpointslices", "--selector=kubernetes.io/service-name=kube-dns")
+    if kubectl(settings, *DNS, "get", "deployment", "coredns", "--ignore-not-found", image_path) != image:
         return False
-    containers = found.get("spec", {}).get("template", {}).get("spec", {}).get("containers", [{}])
-    status = found.get("status", {})
-    current = status.get("observedGeneration") == found.get("metadata", {}).get("generation")
-    return bool(containers[0].get("image") == image and current and status.get("readyReplicas"))
+    addresses = kubectl(settings, *DNS, "get", *slices, address_path).split()
+    return any(resolves(address, "kubernetes.default.svc.cluster.local") for address in addresses)
+
+
+def resolves(server: str, name: str, seconds: float = 0.5) -> bool:
+    """Ask `server` for the A record of `name` (RFC 1035) over UDP; True when it has one."""
+    labels = b"".join(bytes([len(label)]) + label.encode() for label in name.split("."))
+    question = b"\x12\x34\x01\x00\x00\x01" + bytes(6) + labels + b"\x00\x00\x01\x00\x01"
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.settimeout(seconds)
+        try:
+            probe.sendto(question, (server, 53))
+            answer = probe.recv(512)
+        except OSError:
+            return False
+    rcode, answers = answer[3] & 15, int.from_bytes(answer[6:8], "big")
+    return answer[:2] == question[:2] and rcode == 0 and answers > 0
 
 
 def dns_manifests(settings: Settings, image: str) -> list[Manifest]:

@@ -83,6 +83,7 @@ def controller_manager(settings: Settings, binary: Path) -> Process:
         "root-ca-file": pki / "ca.crt",
         "cluster-signing-cert-file": pki / "ca.crt",
         "cluster-signing-key-file": pki / "ca.key",
+        "flex-volume-plugin-dir": settings.state / "kubelet" / "volume-plugins",  # it makes the folder
         "kube-api-qps": 300,  # scale tests would otherwise measure this client's own brake
         "kube-api-burst": 600,
     }

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import platform
 import re
 import shutil
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 
 from .processes import Processes
 from .settings import Settings
-from .shell import found, listens, run
+from .shell import found, run
 from .steps import Problem
 
 # A file that proves the package -> the package. containerd's own service is never touched:
@@ -82,9 +84,25 @@ def require_disk(settings: Settings) -> None:
             )
 
 
+def listeners(tables: str, port: int) -> set[str]:
+    """Addresses on which somebody listens, from /proc/net/tcp and tcp6.
+
+    Connecting would not do: some networks answer for every address that is not local yet.
+    """
+    found = set()
+    for words in (line.split() for line in tables.splitlines()):
+        if len(words) > 3 and words[3] == "0A":  # TCP_LISTEN
+            address, _, number = words[1].rpartition(":")
+            if int(number, 16) == port:
+                packed = b"".join(int(address[at : at + 8], 16).to_bytes(4, sys.byteorder) for at in range(0, len(address), 8))
+                found.add(str(ipaddress.ip_address(packed)))
+    return found
+
+
 def require_free_ports(settings: Settings, processes: Processes) -> None:
     """Each port must be free or held by our own process."""
     loopback, node = "127.0.0.1", settings.network.node
+    tables = "".join(Path(file).read_text() for file in ("/proc/net/tcp", "/proc/net/tcp6") if Path(file).exists())
     for name, address, port in (
         ("etcd", loopback, settings.etcd_port),
         ("versitygw", loopback, settings.s3_port),
@@ -93,7 +111,7 @@ def require_free_ports(settings: Settings, processes: Processes) -> None:
         ("registry", node, settings.registry_port),
     ):
         record = processes.record(name)
-        if listens(address, port) and not (record and record.alive()):
+        if {address, "0.0.0.0", "::"} & listeners(tables, port) and not (record and record.alive()):
             raise Problem(
                 f"{address}:{port}, the port of {name}, is taken by a program that is not ours",
                 f"see who it is with `ss -ltnp 'sport = :{port}'` and stop it (another Kubernetes, perhaps?)",

@@ -57,18 +57,6 @@ def answers(url: str, ca: Path | None = None, *, verify: bool = True) -> bool:
         return False
 
 
-def listens(address: str, port: int) -> bool:
-    """Whether somebody on this machine holds the port. Asked by binding, not by connecting: before the bridge is up the
-    node's address belongs to nobody here, and a connection would leave the machine and may even be answered."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((address, port))
-        except OSError as error:
-            return error.errno == errno.EADDRINUSE
-        return False
-
-
 def accepts(path: Path) -> bool:
     """Somebody listens on a unix socket."""
     with socket.socket(socket.AF_UNIX) as probe:

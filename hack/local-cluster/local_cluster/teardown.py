@@ -23,6 +23,7 @@ from .steps import Problem, Step
 CGROUPS = Path("/sys/fs/cgroup")
 CNI_RESULTS = Path("/var/lib/cni/results")
 KUBELET_DEFAULT = Path("/var/lib/kubelet")  # device-plugins go there, whatever --root-dir says
+CONTAINER_LOGS = Path("/var/log/containers")  # links into our logs, which kubelet makes for log collectors
 FIRST = ("kube-proxy", "kube-scheduler", "kube-controller-manager", "kubelet")
 LAST = ("kube-apiserver", "containerd", "versitygw", "registry", "etcd")
 
@@ -45,8 +46,9 @@ def teardown_steps(settings: Settings, marker: machine.Marker) -> list[Step]:
 
 
 def stop_named(processes: Processes, names: tuple[str, ...]) -> None:
+    """Two seconds are plenty: the API server would wait a minute for its watchers, and etcd needs no time."""
     records = [record for name in names if (record := processes.record(name)) and record.alive()]
-    stop_all(records, signal.SIGTERM, patience=4)
+    stop_all(records, signal.SIGTERM, patience=2)
     for name in names:
         processes.stop(name)
 
@@ -145,9 +147,13 @@ def remove_files(settings: Settings) -> None:
     for file in CNI_RESULTS.glob("clara-*"):
         file.unlink(missing_ok=True)
     (KUBELET_DEFAULT / "device-plugins" / "kubelet.sock").unlink(missing_ok=True)
+    for link in CONTAINER_LOGS.glob("*.log"):
+        if link.is_symlink() and link.readlink().is_relative_to(settings.logs):
+            link.unlink()
     empty_folders = (
         CNI_RESULTS, CNI_RESULTS.parent / "cache", CNI_RESULTS.parent,
-        KUBELET_DEFAULT / "device-plugins", KUBELET_DEFAULT, Path("/run/containerd/s"), Path("/run/containerd"),
+        KUBELET_DEFAULT / "device-plugins", KUBELET_DEFAULT, CONTAINER_LOGS,
+        Path("/run/containerd/s"), Path("/run/containerd"),
     )  # fmt: skip
     for folder in empty_folders:
         try:
