@@ -60,7 +60,7 @@ images: ## build all images and push them to the registry
 
 .PHONY: install
 install: .venv/.ready cluster-up images ## install Clara into the cluster with its Helm chart
-	@$(BIN)/python hack/install.py
+	@$(BIN)/python hack/clara_install.py
 
 # -- the whole thing --------------------------------------------------------------------------------------------------
 .PHONY: test

@@ -61,10 +61,17 @@ def meta(name: str, **changes: Any) -> Object:
 def training_job(name: str = "steuerrecht-2026-11", *, status: Object | None = None, **spec: Any) -> Object:
     """A TrainingJob that can run."""
     defaults = {"family": "steuerrecht", "baseModel": base(), "data": [{"uri": "s3://clara/data/steuerrecht.jsonl"}]}
-    return {"kind": "TrainingJob", "metadata": meta(name), "spec": defaults | spec, "status": status or {"observedGeneration": -1}}
+    return {
+        "kind": "TrainingJob",
+        "metadata": meta(name),
+        "spec": defaults | spec,
+        "status": status or {"observedGeneration": -1},
+    }
 
 
-def adapter(version: str = "1.0.0", *, family: str = "steuerrecht", status: Object | None = None, **spec: Any) -> Object:
+def adapter(
+    version: str = "1.0.0", *, family: str = "steuerrecht", status: Object | None = None, **spec: Any
+) -> Object:
     """An Adapter; approved unless a status is given."""
     defaults = {
         "family": family,
@@ -92,7 +99,15 @@ def name_on_engine(version: str, family: str = "steuerrecht") -> str:
     return engine_name(family, version, digest_of(version))
 
 
-def job(owner: str, purpose: str = "train", attempt: int = 1, *, run_digest: str, finished: str | None = None, **changes: Any) -> Object:
+def job(
+    owner: str,
+    purpose: str = "train",
+    attempt: int = 1,
+    *,
+    run_digest: str,
+    finished: str | None = None,
+    **changes: Any,
+) -> Object:
     """A Job Clara made for a TrainingJob (or, with `adapter=True`, for an Adapter)."""
     label = labels.ADAPTER if changes.pop("adapter", False) else labels.TRAINING_JOB
     golden = changes.pop("golden_digest", "")
@@ -103,21 +118,39 @@ def job(owner: str, purpose: str = "train", attempt: int = 1, *, run_digest: str
         conditions = [{"type": finished, "status": "True", "lastTransitionTime": at, **changes}]
     marks = {label: owner, labels.PURPOSE: purpose, labels.ATTEMPT: str(attempt)}
     notes = {labels.RUN_DIGEST: run_digest, labels.GOLDEN_DIGEST: golden}
-    return {"kind": "Job", "metadata": meta(name, labels=marks, annotations=notes), "spec": {}, "status": {"conditions": conditions}}
+    return {
+        "kind": "Job",
+        "metadata": meta(name, labels=marks, annotations=notes),
+        "spec": {},
+        "status": {"conditions": conditions},
+    }
 
 
-def job_pod(of: Object, *, phase: str = "Running", outcome: Outcome | None = None, exit_code: int | None = None, **status: Any) -> Object:
+def job_pod(
+    of: Object, *, phase: str = "Running", outcome: Outcome | None = None, exit_code: int | None = None, **status: Any
+) -> Object:
     """A pod of a Job: running, or ended with an exit code and perhaps an outcome."""
     state: Object = {"running": {"startedAt": "2026-11-21T11:59:10Z"}}
     if exit_code is not None:
-        state = {"terminated": {"exitCode": exit_code, "finishedAt": "2026-11-21T11:59:50Z", "reason": status.pop("ended", "Error")}}
+        state = {
+            "terminated": {
+                "exitCode": exit_code,
+                "finishedAt": "2026-11-21T11:59:50Z",
+                "reason": status.pop("ended", "Error"),
+            }
+        }
         if outcome is not None:
             state["terminated"]["message"] = outcome.to_message()
     marks = dict(of["metadata"]["labels"]) | {"batch.kubernetes.io/job-name": of["metadata"]["name"]}
     owner = [{"kind": "Job", "uid": of["metadata"]["uid"]}]
     body = {"phase": phase, "containerStatuses": [{"state": state}]} | status
     name = f"{of['metadata']['name']}-xyz"
-    return {"kind": "Pod", "metadata": meta(name, labels=marks, ownerReferences=owner), "spec": {"nodeName": "node1"}, "status": body}
+    return {
+        "kind": "Pod",
+        "metadata": meta(name, labels=marks, ownerReferences=owner),
+        "spec": {"nodeName": "node1"},
+        "status": body,
+    }
 
 
 def success(**changes: Any) -> Outcome:
@@ -142,16 +175,28 @@ def serving_deployment(name: str = "verwaltung", *, status: Object | None = None
         "engine": {"replicas": 2},
         "families": [{"name": "steuerrecht", "versions": "*", "minEngines": 2}],
     }
-    return {"kind": "ServingDeployment", "metadata": meta(name), "spec": defaults | spec, "status": status or {"observedGeneration": -1}}
+    return {
+        "kind": "ServingDeployment",
+        "metadata": meta(name),
+        "spec": defaults | spec,
+        "status": status or {"observedGeneration": -1},
+    }
 
 
 def engine_pod(name: str, *, owner: str = "verwaltung") -> Object:
     """A running engine pod."""
     marks = {labels.SERVING_DEPLOYMENT: owner, "app.kubernetes.io/component": "engine"}
-    return {"kind": "Pod", "metadata": meta(name, labels=marks), "spec": {"nodeName": "node1"}, "status": {"phase": "Running", "podIP": "10.0.0.1"}}
+    return {
+        "kind": "Pod",
+        "metadata": meta(name, labels=marks),
+        "spec": {"nodeName": "node1"},
+        "status": {"phase": "Running", "podIP": "10.0.0.1"},
+    }
 
 
-def engine(name: str, *, wanted: list[Object] | None = None, held: list[Object] | None = None, healthy: bool = True) -> Object:
+def engine(
+    name: str, *, wanted: list[Object] | None = None, held: list[Object] | None = None, healthy: bool = True
+) -> Object:
     """An Engine with what it should hold and what it holds."""
     spec = {"servingDeploymentRef": {"name": "verwaltung"}, "baseModel": base(), "adapters": wanted or []}
     status = {"observedGeneration": 1, "healthy": healthy, "adapters": held or []}

@@ -36,7 +36,7 @@ class SampleResult(Model):
     answer: str
     reference: str
     difficulty: str
-    score: float | None
+    score: float | None = None
     base_answer: str | None = None
     scores: dict[str, float] = Field(default_factory=dict, description="Scorer or criterion to score.")
     failed_constraints: list[ConstraintFailure] = Field(default_factory=list)
@@ -46,7 +46,7 @@ class SampleResult(Model):
 class ReportSummary(Model):
     """What the gate needs."""
 
-    score: float | None
+    score: float | None = None
     low: float | None = Field(default=None, description="Lower end of the 95 % interval over groups.")
     high: float | None = None
     pass_rate: float | None = None

@@ -66,7 +66,9 @@ def test_a_pod_has_no_rights_and_a_read_only_root():
 
 def test_store_keys_come_by_reference_and_are_never_in_the_run():
     create = look(make.cluster(make.training_job())).create
-    assert create[1].manifest["spec"]["template"]["spec"]["containers"][0]["envFrom"] == [{"secretRef": {"name": "clara-store"}}]
+    assert create[1].manifest["spec"]["template"]["spec"]["containers"][0]["envFrom"] == [
+        {"secretRef": {"name": "clara-store"}}
+    ]
     assert "AWS" not in json.dumps(create[0].manifest)
 
 
@@ -77,12 +79,19 @@ def test_a_volume_store_is_mounted_and_needs_no_secret():
     plan = look(known, artifact_prefix="volume://clara-artifacts", allowed_prefixes="volume://clara-artifacts")
     pod = plan.create[1].manifest["spec"]["template"]["spec"]
     assert "envFrom" not in pod["containers"][0]
-    assert {"name": "claim-clara-artifacts", "persistentVolumeClaim": {"claimName": "clara-artifacts"}} in pod["volumes"]
+    assert {"name": "claim-clara-artifacts", "persistentVolumeClaim": {"claimName": "clara-artifacts"}} in pod[
+        "volumes"
+    ]
 
 
 @pytest.mark.parametrize(
     "uri",
-    ["s3://other/data.jsonl", "s3://clara/adapters/finanzen/x.jsonl", "s3://clara/data/../adapters/finanzen/x.jsonl", "s3://clara/database"],
+    [
+        "s3://other/data.jsonl",
+        "s3://clara/adapters/finanzen/x.jsonl",
+        "s3://clara/data/../adapters/finanzen/x.jsonl",
+        "s3://clara/database",
+    ],
 )
 def test_a_uri_outside_the_namespaces_prefixes_is_refused_before_a_pod_exists(uri: str):
     plan = look(make.cluster(make.training_job(data=[{"uri": uri}])))
@@ -106,7 +115,9 @@ def test_steps_taken_show_as_training_with_percent_and_eta():
     tj, attempt = make.training_job(), make.job(NAME, run_digest=digest())
     known = make.cluster(tj, attempt, make.job_pod(attempt))
     for second, step in ((0, 10), (10, 20)):
-        known.record_progress(NS, NAME, 1, ProgressSample(at=T0 + timedelta(seconds=second), step=step, total_steps=60, loss=0.734))
+        known.record_progress(
+            NS, NAME, 1, ProgressSample(at=T0 + timedelta(seconds=second), step=step, total_steps=60, loss=0.734)
+        )
     plan = look(known)
     assert state(plan) == "Training"
     assert plan.status is not None
@@ -114,8 +125,13 @@ def test_steps_taken_show_as_training_with_percent_and_eta():
 
 
 def test_a_finished_run_becomes_the_familys_first_version():
-    tj, attempt = make.training_job(evaluation={"goldenDatasetRef": {"name": "g1"}}), make.job(NAME, run_digest=digest())
-    plan = look(make.cluster(tj, attempt, make.job_pod(attempt, phase="Succeeded", exit_code=0, outcome=make.success())))
+    tj, attempt = (
+        make.training_job(evaluation={"goldenDatasetRef": {"name": "g1"}}),
+        make.job(NAME, run_digest=digest()),
+    )
+    plan = look(
+        make.cluster(tj, attempt, make.job_pod(attempt, phase="Succeeded", exit_code=0, outcome=make.success()))
+    )
     (created,) = plan.create
     assert created.manifest["metadata"]["name"] == "steuerrecht-1.0.0"
     assert "ownerReferences" not in created.manifest["metadata"]
@@ -134,7 +150,9 @@ def test_the_adapter_that_is_there_ends_the_run():
     tj, attempt = make.training_job(), make.job(NAME, run_digest=digest())
     made = make.adapter()
     made["metadata"]["labels"] = {labels.TRAINING_JOB_UID: f"uid-{NAME}"}
-    plan = look(make.cluster(tj, attempt, made, make.job_pod(attempt, phase="Succeeded", exit_code=0, outcome=make.success())))
+    plan = look(
+        make.cluster(tj, attempt, made, make.job_pod(attempt, phase="Succeeded", exit_code=0, outcome=make.success()))
+    )
     assert plan.create == ()
     assert state(plan) == "Succeeded"
     assert plan.status is not None
@@ -146,11 +164,13 @@ def test_a_finished_job_is_looked_at_again_without_a_write():
     tj, attempt = make.training_job(), make.job(NAME, run_digest=digest())
     made = make.adapter()
     made["metadata"]["labels"] = {labels.TRAINING_JOB_UID: f"uid-{NAME}"}
-    known = make.cluster(tj, attempt, made, make.job_pod(attempt, phase="Succeeded", exit_code=0, outcome=make.success()))
+    known = make.cluster(
+        tj, attempt, made, make.job_pod(attempt, phase="Succeeded", exit_code=0, outcome=make.success())
+    )
     first = look(known)
     assert first.status is not None
     known.put("TrainingJob", tj | {"status": dict(first.status.status)})
-    known.forget("Adapter", NS, "steuerrecht-1.0.0")              # a person removed it: it is not made again
+    known.forget("Adapter", NS, "steuerrecht-1.0.0")  # a person removed it: it is not made again
     assert look(known, now=T0 + timedelta(hours=1)).is_empty
 
 
@@ -168,8 +188,14 @@ def test_a_finished_job_is_looked_at_again_without_a_write():
 def test_versions_follow_what_changed(change: dict[str, Any], version: str):
     first = make.training_job()
     earlier_run = make.job(NAME, run_digest=digest(first))
-    done = look(make.cluster(first, earlier_run, make.job_pod(earlier_run, exit_code=0, outcome=make.success()))).create[0].manifest
-    earlier = make.adapter() | {"metadata": make.meta("steuerrecht-1.0.0", annotations=done["metadata"]["annotations"], labels={})}
+    done = (
+        look(make.cluster(first, earlier_run, make.job_pod(earlier_run, exit_code=0, outcome=make.success())))
+        .create[0]
+        .manifest
+    )
+    earlier = make.adapter() | {
+        "metadata": make.meta("steuerrecht-1.0.0", annotations=done["metadata"]["annotations"], labels={})
+    }
     tj = make.training_job(**change)
     attempt = make.job(NAME, run_digest=digest(tj))
     known = make.cluster(tj, attempt, earlier, make.job_pod(attempt, exit_code=0, outcome=make.success()))
@@ -187,7 +213,9 @@ def test_bad_data_stops_with_file_and_line_and_unlocks_the_recipe():
     said = "line 17 of steuerrecht.jsonl has no 'messages' or 'prompt'; repair the file, then raise spec.rerun"
     tj, attempt = make.training_job(), make.job(NAME, run_digest=digest(), finished="Failed")
     outcome = Outcome(result="Failed", failure="DataInvalid", message=said)
-    plan = look(make.cluster(tj, attempt, make.job_pod(attempt, phase="Failed", exit_code=EXIT_DATA_INVALID, outcome=outcome)))
+    plan = look(
+        make.cluster(tj, attempt, make.job_pod(attempt, phase="Failed", exit_code=EXIT_DATA_INVALID, outcome=outcome))
+    )
     assert plan.create == ()
     assert state(plan) == "DataInvalid"
     assert message(plan) == said
@@ -199,7 +227,9 @@ def test_bad_data_stops_with_file_and_line_and_unlocks_the_recipe():
 def test_a_raised_rerun_starts_the_next_attempt():
     old = make.job(NAME, run_digest=digest(), finished="Failed")
     outcome = Outcome(result="Failed", failure="DataInvalid", message="line 1")
-    known = make.cluster(make.training_job(rerun=1), old, make.job_pod(old, phase="Failed", exit_code=EXIT_DATA_INVALID, outcome=outcome))
+    known = make.cluster(
+        make.training_job(rerun=1), old, make.job_pod(old, phase="Failed", exit_code=EXIT_DATA_INVALID, outcome=outcome)
+    )
     assert names(look(known)) == [f"ConfigMap/{NAME}-train-2", f"Job/{NAME}-train-2"]
 
 
@@ -251,7 +281,9 @@ def test_a_changed_recipe_after_a_failure_starts_again():
     attempt = make.job(NAME, run_digest=digest(), finished="Failed")
     outcome = Outcome(result="Failed", failure="DataInvalid", message="line 1")
     changed = make.training_job(hyperparameters={"rank": 8})
-    known = make.cluster(changed, attempt, make.job_pod(attempt, phase="Failed", exit_code=EXIT_DATA_INVALID, outcome=outcome))
+    known = make.cluster(
+        changed, attempt, make.job_pod(attempt, phase="Failed", exit_code=EXIT_DATA_INVALID, outcome=outcome)
+    )
     assert names(look(known))[1] == f"Job/{NAME}-train-2"
 
 
