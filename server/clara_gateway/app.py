@@ -140,6 +140,7 @@ class Gateway:
             app,
             handler_cancellation=True,
             access_log=None,
+            auto_decompress=False,  # an encoded body is refused, not unpacked
             keepalive_timeout=CLIENT_KEEPALIVE_SECONDS,
             shutdown_timeout=self._settings.drain_seconds,
         )

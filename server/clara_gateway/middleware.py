@@ -35,6 +35,8 @@ def remember_exchanges(metrics: Metrics) -> Middleware:
         try:
             answer = await answer_or_refusal(request, exchange, handler)
             exchange.status = answer.status
+            if not answer.prepared:
+                answer.headers.update(exchange.headers())
             return answer
         except (asyncio.CancelledError, ClientGoneError):
             exchange.status = CLIENT_GONE
@@ -67,7 +69,7 @@ async def answer_or_refusal(request: web.Request, exchange: Exchange, handler: H
 def refused(exchange: Exchange, refusal: RefusalError) -> web.Response:
     """An error as the answer."""
     exchange.code = refusal.code
-    return refusal.response(exchange.headers())
+    return refusal.response()
 
 
 def record(exchange: Exchange, metrics: Metrics) -> None:

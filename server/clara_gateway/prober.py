@@ -1,9 +1,10 @@
 """Asks every engine for its health and acts on silence: a frozen engine accepts connections and never answers.
 
 Long generations are legitimate, so no request has a time limit of its own; this probe decides instead. Two unanswered
-probes in a row put an engine out, and its requests that heard nothing since the first of them are given up: before the
-first byte they go to another engine, after it the stream ends with an error event. A refused connection or an unhealthy
-answer puts the engine out at once but gives up nothing: a draining engine closes its door and finishes what runs.
+probes in a row put an engine out, and a request whose last sign of life is older than the last two unanswered probes
+is given up: before the first byte it goes to another engine, after it the stream ends with an error event. A refused
+connection or an unhealthy answer puts the engine out at once but gives up nothing: a draining engine closes its door
+and finishes what runs.
 """
 
 from __future__ import annotations
@@ -82,17 +83,20 @@ class Prober:
             self._silent_since[engine.key] = started
             self._next[engine.key] = started  # one silence may be a hiccup: ask again at once
         else:
-            self._put_out(engine, health)
+            self._put_out(engine, health, started)
 
-    def _put_out(self, engine: EngineView, health: Health) -> None:
+    def _put_out(self, engine: EngineView, health: Health, started: float) -> None:
         now = asyncio.get_running_loop().time()
         if self._ejections.eject(engine, f"probe: {health}", now=now):
             log.warning("engine %s/%s is put out: /health %s", engine.namespace, engine.name, health)
         else:
             self._ejections.failed_again(engine, f"probe: {health}", now=now)
         if health == "silent":
+            # two probes began after their last byte, and both went unanswered
             given_up = self._in_flight.abandon(engine.key, silent_since=self._silent_since[engine.key])
-            log.warning("engine %s/%s: %d requests given up", engine.namespace, engine.name, given_up)
+            self._silent_since[engine.key] = started
+            if given_up:
+                log.warning("engine %s/%s: %d requests given up", engine.namespace, engine.name, given_up)
 
     async def _ask(self, engine: EngineView) -> Health:
         url = f"http://{engine.address}/health"

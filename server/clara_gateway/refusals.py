@@ -6,7 +6,6 @@ Raised anywhere below `proxy.py` and `pages.py`, turned into a response only the
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 
 from aiohttp import web
 
@@ -29,13 +28,13 @@ class RefusalError(Exception):
         if status == 401:
             self.headers["WWW-Authenticate"] = "Bearer"
 
-    def response(self, headers: Mapping[str, str]) -> web.Response:
-        """The whole answer, with `headers` beside the error's own."""
+    def response(self) -> web.Response:
+        """The whole answer."""
         return web.Response(
             status=self.status,
             body=error_json(self.status, self.code, self.message),
             content_type="application/json",
-            headers={**headers, **self.headers},
+            headers=self.headers,
         )
 
 

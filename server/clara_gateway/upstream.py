@@ -111,7 +111,7 @@ class Relay:
         body = self._renamer.answer(body) if answer.status == 200 else self._renamer.error(body)
         self.exchange.usage = find_usage(body)
         self._name_the_engine()
-        headers = {**self.exchange.headers(), "Content-Type": answer.headers.get("Content-Type", "application/json")}
+        headers = {"Content-Type": answer.headers.get("Content-Type", "application/json")}
         return web.Response(status=answer.status, body=body, headers=headers)
 
     async def pass_on_stream(self, answer: aiohttp.ClientResponse) -> web.StreamResponse:

@@ -187,7 +187,7 @@ async def test_engines_get_the_gateway_s_token_and_never_the_client_s_key(tmp_pa
         headers = {"Authorization": "Bearer of-the-client", "X-Request-Id": "amt-7", "Cookie": "a=b"}
         async with h.client.post("/v1/completions", json={"model": V1}, headers=headers) as answer:
             assert answer.headers["X-Request-Id"] == "amt-7"
-        seen = h.engines[0].headers[0]
+        seen = {key.title(): value for key, value in h.engines[0].headers[0].items()}
         assert seen["Authorization"] == "Bearer of-the-gateway"
         assert seen["X-Request-Id"].startswith("amt-7-")
         assert "Cookie" not in seen

@@ -6,6 +6,7 @@ import asyncio
 import json
 
 import pytest
+from clara_gateway.proxy import LOST_LIMIT
 from contract.gateway_doubles import House, house, until
 from unit.gateway.gateway_builders import engine_name, route
 
@@ -62,12 +63,20 @@ async def test_a_refused_connection_goes_to_another_engine_and_ejects():
 async def test_a_reset_before_the_first_byte_goes_to_another_engine(stream: bool):
     async with house() as h:
         serve(h)
-        h.engines[0].reset_next = h.engines[1].reset_next = 1
-        assert await statuses(h, 1, stream=stream) in ([200], [503])
-        serve(h)
-        await until(lambda: not h.gateway.ejections)
         h.engines[0].reset_next = 1
         assert await statuses(h, 8, stream=stream) == [200] * 8
+        assert h.engines[0].reset_next == 0
+
+
+async def test_a_request_that_takes_engine_after_engine_with_it_is_given_up():
+    async with house(5) as h:
+        serve(h)
+        for e in h.engines:
+            e.reset_next = 1
+        async with h.ask() as answer:
+            assert answer.status == 502
+            assert (await answer.json())["error"]["code"] == "engine_lost"
+        assert sum(sum(e.asked.values()) for e in h.engines) == LOST_LIMIT
 
 
 async def test_an_ejected_engine_returns_when_it_answers_again():

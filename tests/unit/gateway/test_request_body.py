@@ -7,7 +7,7 @@ import json
 import pytest
 from clara_gateway.refusals import RefusalError
 from clara_gateway.request_body import read_model_request
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 
@@ -52,6 +52,7 @@ def test_only_the_model_s_bytes_change():
     assert request.asking_for("b-1") == body.replace(b'"a"', b'"b-1"')
 
 
+@settings(max_examples=40, deadline=None)
 @given(st.dictionaries(st.text(), st.recursive(st.none() | st.text() | st.integers() | st.booleans(), st.lists)))
 def test_every_other_value_reaches_the_engine_unchanged(others: dict):
     body = {**others, "model": "asked"}
