@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 
-if sys.version_info < (3, 11):
+if sys.version_info < (3, 11):  # noqa: UP036 - run before anything has checked the version
     sys.exit("hack/local-cluster needs Python 3.11 or newer; this is " + sys.version.split()[0])
 
 from local_cluster.commands import main

@@ -90,7 +90,12 @@ def dns_manifests(settings: Settings, image: str) -> list[Manifest]:
     service = {"selector": labels, "clusterIP": settings.network.dns_service, "ports": ports}
     return [
         {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": meta},
-        {"apiVersion": role["apiGroup"] + "/v1", "kind": "ClusterRole", "metadata": {"name": role["name"]}, "rules": rules},
+        {
+            "apiVersion": role["apiGroup"] + "/v1",
+            "kind": "ClusterRole",
+            "metadata": {"name": role["name"]},
+            "rules": rules,
+        },
         {
             "apiVersion": role["apiGroup"] + "/v1",
             "kind": "ClusterRoleBinding",
@@ -145,7 +150,12 @@ def volume_manifests(folder: Path, namespace: str) -> list[Manifest]:
                 "capacity": size,
                 "persistentVolumeReclaimPolicy": "Retain",
                 "hostPath": {"path": str(folder), "type": "Directory"},
-                "claimRef": {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "name": CLAIM, "namespace": namespace},
+                "claimRef": {
+                    "apiVersion": "v1",
+                    "kind": "PersistentVolumeClaim",
+                    "name": CLAIM,
+                    "namespace": namespace,
+                },
             },
         },
         {

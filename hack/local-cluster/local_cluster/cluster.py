@@ -12,6 +12,7 @@ from pathlib import Path
 
 from . import addons, certificates, control_plane, images, network, node, prerequisites, stores
 from .build import (
+    STRIP,
     build_here,
     build_program,
     kubernetes_binary,
@@ -20,7 +21,6 @@ from .build import (
     pause_binary,
     program_binary,
     version_flags,
-    STRIP,
 )
 from .machine import Marker, boot_id, read_marker, write_marker
 from .processes import Process, Processes
@@ -107,11 +107,12 @@ def start_steps(settings: Settings) -> list[Step]:
         node.write_configs(settings, images.image_name(pause))
         stores.write_configs(settings)
 
-    def start(name: str) -> Step:
+    def start(title: str, *names: str) -> Step:
+        """Those that do not need each other start together."""
         return Step(
-            name,
-            lambda: processes.ensure(make_process(settings, name)),
-            lambda: processes.up_to_date(make_process(settings, name)),
+            title,
+            lambda: processes.ensure(*(make_process(settings, name) for name in names)),
+            lambda: all(processes.up_to_date(make_process(settings, name)) for name in names),
         )
 
     def import_images() -> None:
@@ -135,10 +136,12 @@ def start_steps(settings: Settings) -> list[Step]:
         Step("configuration", configure),
         Step("network", lambda: network.set_up(settings.network), lambda: network.is_up(settings.network)),
         Step("certificates", lambda: certificates.make_all(settings), lambda: certificates.all_there(settings)),
-        *(start(name) for name in ("containerd", "etcd", "registry", "versitygw")),
+        start("containerd, etcd", "containerd", "etcd"),
+        start("registry, S3", "registry", "versitygw"),
         Step("images", import_images, imported),
-        *(start(name) for name in ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet")),
+        start("API server", "kube-apiserver"),
+        start("controllers, kubelet", "kube-controller-manager", "kube-scheduler", "kubelet"),
         Step("node", wait_for_node, lambda: addons.node_exists(settings)),
-        start("kube-proxy"),  # earlier it would wait for the node and complain
+        start("kube-proxy", "kube-proxy"),  # earlier it would wait for the node and complain
         Step("cluster DNS", start_dns, lambda: addons.dns_is_ready(settings, dns_image)),
     ]

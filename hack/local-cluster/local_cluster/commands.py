@@ -1,12 +1,12 @@
 """The command line: what `make cluster-up`, `make cluster-down` and the tests call.
 
-    up                bring the cluster up, or repair it     down [--purge]   stop it and leave nothing; delete its data
-    status            what runs                              doctor           what is missing, with cures
-    build             only build the programs                env              shell lines: eval "$(… env)"
-    kubeconfig        path of the administrator's            kubectl …        the cluster's own kubectl
-    user NAME [--group G …]   client certificate of a test person; prints its kubeconfig's path
-    volume NAMESPACE          volume and claim `clara-artifacts` for a namespace
-    stop-apiserver, start-apiserver, restart-apiserver   for fault tests; stop is a SIGKILL
+up                bring the cluster up, or repair it     down [--purge]   stop it and leave nothing; delete its data
+status            what runs                              doctor           what is missing, with cures
+build             only build the programs                env              shell lines: eval "$(… env)"
+kubeconfig        path of the administrator's            kubectl …        the cluster's own kubectl
+user NAME [--group G …]   client certificate of a test person; prints its kubeconfig's path
+volume NAMESPACE          volume and claim `clara-artifacts` for a namespace
+stop-apiserver, start-apiserver, restart-apiserver   for fault tests; stop is a SIGKILL
 """
 
 from __future__ import annotations
@@ -141,7 +141,9 @@ def doctor(settings: Settings, _: argparse.Namespace) -> int:
     def owner() -> None:
         marker = read_marker(settings.run)
         if marker and marker.state != str(settings.state):
-            raise Problem(f"a cluster of {marker.checkout} owns this machine", f"make -C {marker.checkout} cluster-down")
+            raise Problem(
+                f"a cluster of {marker.checkout} owns this machine", f"make -C {marker.checkout} cluster-down"
+            )
 
     processes = Processes(settings.run, settings.logs)
     questions: dict[str, Callable[[], None]] = {

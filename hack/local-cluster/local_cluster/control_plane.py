@@ -13,7 +13,9 @@ from .shell import answers
 
 def flags(values: dict[str, object]) -> tuple[str, ...]:
     """{"a-b": True} -> --a-b=true."""
-    return tuple(f"--{name}={str(value).lower() if isinstance(value, bool) else value}" for name, value in values.items())
+    return tuple(
+        f"--{name}={str(value).lower() if isinstance(value, bool) else value}" for name, value in values.items()
+    )
 
 
 def etcd(settings: Settings, binary: Path) -> Process:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-OUR_CHAIN = re.compile(r"(KUBE|CNI)-[A-Z0-9-]+")
+OUR_CHAIN = re.compile(r"(KUBE|CNI)-[A-Za-z0-9-]+")
 
 
 def mounts_under(mountinfo: str, folders: Iterable[Path]) -> list[str]:
@@ -54,7 +54,7 @@ def removal_of_rules(saved: str) -> str:
 
 def is_jump_of_ours(rule: str) -> bool:
     """A line in a foreign chain that leads into one of ours, or that one of our programs commented."""
-    chain = rule.split()[0]
+    chain = rule.split(maxsplit=1)[0]
     if OUR_CHAIN.fullmatch(chain):
         return False  # goes with its chain
     target = re.search(r"-[jg] (\S+)", rule)
@@ -74,3 +74,10 @@ def shim_sockets(addresses: Iterable[str]) -> list[Path]:
     """Socket files from the `address` files that containerd keeps for each shim."""
     found = (address.strip().removeprefix("unix://") for address in addresses)
     return [Path(path) for path in found if path.startswith("/run/containerd/s/")]
+
+
+def cni_results(names: Iterable[str], network: str = "clara") -> list[str]:
+    """Files of CNI's result cache that belong to our pods; the loopback's name only tells the pod's id."""
+    names = list(names)
+    ids = [match[1] for name in names if (match := re.fullmatch(rf"{network}-([0-9a-f]+)-\w+", name))]
+    return [name for name in names if any(f"-{pod}-" in name for pod in ids)]

@@ -51,7 +51,11 @@ def is_up(network: Network) -> bool:
     links = {link["ifname"]: link for link in json.loads(run("ip", "-json", "address"))}
     addresses = [entry["local"] for entry in links.get(network.bridge, {}).get("addr_info", [])]
     switched = all((SYS / name).read_text().strip() == value for name, value in WANTED.items() if (SYS / name).exists())
-    return network.node in addresses and bool(run("ip", "route", "show", "type", "unreachable", network.range)) and switched
+    return (
+        network.node in addresses
+        and bool(run("ip", "route", "show", "type", "unreachable", network.range))
+        and switched
+    )
 
 
 def set_up(network: Network) -> None:

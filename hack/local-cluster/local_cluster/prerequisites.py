@@ -94,7 +94,9 @@ def listeners(tables: str, port: int) -> set[str]:
         if len(words) > 3 and words[3] == "0A":  # TCP_LISTEN
             address, _, number = words[1].rpartition(":")
             if int(number, 16) == port:
-                packed = b"".join(int(address[at : at + 8], 16).to_bytes(4, sys.byteorder) for at in range(0, len(address), 8))
+                packed = b"".join(
+                    int(address[at : at + 8], 16).to_bytes(4, sys.byteorder) for at in range(0, len(address), 8)
+                )
                 found.add(str(ipaddress.ip_address(packed)))
     return found
 

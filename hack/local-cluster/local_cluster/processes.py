@@ -67,16 +67,19 @@ class Processes:
     def up_to_date(self, process: Process) -> bool:
         """Runs, answers, and was started with what we would start it with today."""
         record = self.record(process.name)
-        return bool(
-            record and record.alive() and record.fingerprint == process.fingerprint() and process.healthy()
-        )
+        return bool(record and record.alive() and record.fingerprint == process.fingerprint() and process.healthy())
 
-    def ensure(self, process: Process) -> None:
-        """Start it unless it runs as wanted already, and wait until it is healthy."""
-        record = self.record(process.name)
-        if not (record and record.alive() and record.fingerprint == process.fingerprint()):
-            self.stop(process.name)
-            self._start(process)
+    def ensure(self, *processes: Process) -> None:
+        """Start those that do not run as wanted, all at once, and wait until the last one is healthy."""
+        for process in processes:
+            record = self.record(process.name)
+            if not (record and record.alive() and record.fingerprint == process.fingerprint()):
+                self.stop(process.name)
+                self._start(process)
+        for process in processes:
+            self._wait_for(process)
+
+    def _wait_for(self, process: Process) -> None:
         log = self.logs / f"{process.name}.log"
 
         def healthy() -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import errno
 import os
 import shutil
 import socket
@@ -16,7 +15,9 @@ from pathlib import Path
 from .steps import Problem
 
 
-def run(*argv: str | Path, stdin: str | bytes | None = None, cure: str = "read the message above", **environ: str) -> str:
+def run(
+    *argv: str | Path, stdin: str | bytes | None = None, cure: str = "read the message above", **environ: str
+) -> str:
     """Standard output of a program that must succeed."""
     words = [str(word) for word in argv]
     data = stdin.encode() if isinstance(stdin, str) else stdin

@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 from . import machine, network, node
-from .leftovers import mounts_under, removal_of_rules, shim_sockets, shims_of
+from .leftovers import cni_results, mounts_under, removal_of_rules, shim_sockets, shims_of
 from .processes import Processes, stop_all
 from .settings import Settings
 from .shell import attempt, run
@@ -95,7 +95,9 @@ def kill_containers(settings: Settings) -> None:
 
 def pod_cgroups() -> list[Path]:
     """The pods' cgroup folders in every hierarchy (v1), or in the only one (v2), deepest first."""
-    tops = [top for name in ("kubepods", "k8s.io") for top in (CGROUPS / name, *CGROUPS.glob(f"*/{name}")) if top.is_dir()]
+    tops = [
+        top for name in ("kubepods", "k8s.io") for top in (CGROUPS / name, *CGROUPS.glob(f"*/{name}")) if top.is_dir()
+    ]
     folders = [folder for top in tops for folder in (top, *top.rglob("*/"))]
     return sorted(folders, key=lambda folder: -len(folder.parts))
 
@@ -144,8 +146,8 @@ def remove_files(settings: Settings) -> None:
                 break
             except OSError:
                 time.sleep(0.05)
-    for file in CNI_RESULTS.glob("clara-*"):
-        file.unlink(missing_ok=True)
+    for name in cni_results(os.listdir(CNI_RESULTS) if CNI_RESULTS.exists() else ()):
+        (CNI_RESULTS / name).unlink(missing_ok=True)
     (KUBELET_DEFAULT / "device-plugins" / "kubelet.sock").unlink(missing_ok=True)
     for link in CONTAINER_LOGS.glob("*.log"):
         if link.is_symlink() and link.readlink().is_relative_to(settings.logs):
