@@ -24,7 +24,8 @@ def test_a_marker_reads_back_as_written(tmp_path: Path):
     marker = Marker("/src/clara/.cluster", boot_id(), {"net/ipv4/ip_forward": "0"})
     write_marker(tmp_path, marker)
     assert read_marker(tmp_path) == marker
-    assert marker.of_this_boot() and marker.checkout == Path("/src/clara")
+    assert marker.of_this_boot()
+    assert marker.checkout == Path("/src/clara")
 
 
 def test_a_damaged_marker_counts_as_none(tmp_path: Path):
@@ -49,7 +50,8 @@ def test_a_living_cluster_of_another_checkout_is_named_and_not_touched(tmp_path:
             cluster.clear_the_machine(settings)
         assert "make -C /src/other cluster-down" in raised.value.cure
         record = processes.record("etcd")
-        assert record and record.alive()
+        assert record
+        assert record.alive()
     finally:
         processes.stop("etcd")
 

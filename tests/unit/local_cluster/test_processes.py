@@ -34,7 +34,8 @@ def test_a_changed_command_line_restarts_it(processes: Processes):
     first = processes.record("sleep")
     processes.ensure(replace(SLEEP, argv=("sleep", "61")))
     assert processes.record("sleep") != first
-    assert first is not None and not first.alive()
+    assert first is not None
+    assert not first.alive()
 
 
 def test_a_changed_file_makes_it_out_of_date(processes: Processes, tmp_path: Path):

@@ -36,15 +36,19 @@ def test_sockets_stay_short_however_deep_the_checkout_lies():
 def test_every_address_lies_in_the_range_and_no_two_networks_overlap():
     network = Network()
     pods, services, whole = (ip_network(net) for net in (network.cluster_cidr, network.service_cidr, network.range))
-    assert pods.subnet_of(whole) and services.subnet_of(whole) and not pods.overlaps(services)
+    assert pods.subnet_of(whole)
+    assert services.subnet_of(whole)
+    assert not pods.overlaps(services)
     assert ip_network(network.node_pod_cidr) == next(pods.subnets(new_prefix=24))
     assert ip_address(network.kubernetes_service) == services[1]
     assert ip_address(network.dns_service) in services
-    assert ip_address(network.node) in whole and ip_address(network.node) not in pods
+    assert ip_address(network.node) in whole
+    assert ip_address(network.node) not in pods
 
 
 def test_every_program_is_pinned():
     assert GO_PROGRAMS
     for module in GO_PROGRAMS.values():
         version = module.rpartition("@")[2]
-        assert version.startswith("v") and version.count(".") == 2
+        assert version.startswith("v")
+        assert version.count(".") == 2
