@@ -1,0 +1,57 @@
+"""One cluster, one base and warm engines for all scenarios.
+
+`clara` installs the chart; `served` adds two families trained from the shipped data on two engines. Scenarios that break
+something put it back and leave the served families Ready; each uses names of its own for what it makes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import clara_chain as chain
+import clara_install
+import pytest
+
+RECHT = "recht"
+FINANZEN = "finanzen"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Scenarios in the order of their numbers; none may hang a run."""
+    items.sort(key=lambda item: item.nodeid.split("::")[0])
+    for item in items:
+        item.add_marker(pytest.mark.timeout(900))
+
+
+@pytest.fixture(scope="session")
+def base() -> chain.Base:
+    """The demo's base model, trained once and cached by digest."""
+    return chain.make_base()
+
+
+@pytest.fixture(scope="session")
+def clara(base: chain.Base) -> Iterator[chain.Base]:
+    """Clara installed, two tenants, base and data in the store, no custom resources left from an earlier run."""
+    clara_install.install([RECHT, FINANZEN])
+    chain.fill_store(base)
+    for namespace in (RECHT, FINANZEN):
+        for kind in ("sdep", "adp", "tj", "gds"):
+            clara_install.kubectl("delete", kind, "--all", "-n", namespace, "--wait", "--timeout=120s")
+    yield base
+
+
+@pytest.fixture(scope="session")
+def served(clara: chain.Base) -> chain.Base:
+    """steuerrecht-1.0.0 and baurecht-1.0.0 trained, evaluated, approved and verified on two engines."""
+    chain.apply(
+        chain.golden("steuerrecht-golden-v1", RECHT),
+        chain.golden("baurecht-golden-v1", RECHT),
+        chain.serving_deployment("verwaltung", RECHT, ["steuerrecht", "baurecht"], clara),
+        chain.training_job("steuerrecht-first", RECHT, "steuerrecht", ["steuerrecht-v1.jsonl"], clara),
+        chain.training_job("baurecht-first", RECHT, "baurecht", ["baurecht-v1.jsonl", "baurecht-v1-faq.jsonl"], clara),
+    )
+    for family in ("steuerrecht", "baurecht"):
+        chain.wait_for("tj", f"{family}-first", RECHT, "Succeeded", seconds=600)
+        chain.wait_for("adp", f"{family}-1.0.0", RECHT, seconds=400)
+    chain.wait_for("sdep", "verwaltung", RECHT, seconds=120)
+    return clara

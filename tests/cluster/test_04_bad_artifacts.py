@@ -1,0 +1,131 @@
+"""One bad adapter harms nobody else: each is refused by name, and the neighbours keep answering."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import clara_chain as chain
+import clara_install
+import pytest
+from clara_api.digests import sha256_digest
+from clara_api.handoff.artifact import FileEntry, Manifest
+from conftest import RECHT
+
+Files = dict[str, bytes]
+
+
+def source() -> tuple[str, Files, Manifest]:
+    """The good artifact of steuerrecht-1.0.0."""
+    adapter = chain.get("adp", "steuerrecht-1.0.0", RECHT)
+    assert adapter is not None
+    prefix = adapter["spec"]["artifact"]["uri"].removeprefix(f"s3://{clara_install.BUCKET}/")
+    client = clara_install.s3(clara_install.environment())
+
+    def read(path: str) -> bytes:
+        return bytes(client.get_object(Bucket=clara_install.BUCKET, Key=f"{prefix}/{path}")["Body"].read())
+
+    manifest = Manifest.model_validate_json(read("manifest.json"))
+    return prefix, {f.path: read(f.path) for f in manifest.files}, manifest
+
+
+def publish(name: str, files: Files, manifest: Manifest) -> tuple[str, str]:
+    """Put a variant under a key of its own; its URI and the digest of its manifest."""
+    entries = [FileEntry(path=p, size=len(d), sha256=sha256_digest(d).removeprefix("sha256:")) for p, d in files.items()]
+    manifest = manifest.model_copy(update={"files": entries})
+    client = clara_install.s3(clara_install.environment())
+    key = f"adapters/{RECHT}/brought/{name}"
+    for path, data in {**files, "manifest.json": manifest.to_bytes()}.items():
+        client.put_object(Bucket=clara_install.BUCKET, Key=f"{key}/{path}", Body=data)
+    return f"s3://{clara_install.BUCKET}/{key}", manifest.digest()
+
+
+def bring(version: str, uri: str, digest: str, base: chain.Base, **spec: Any) -> str:
+    """Apply an Adapter for an artifact a person brings."""
+    name = f"steuerrecht-{version}"
+    defaults = {
+        "family": "steuerrecht",
+        "version": version,
+        "baseModel": {"name": chain.BASE_NAME, "digest": base.digest},
+        "artifact": {"uri": uri, "digest": digest},
+    }
+    chain.apply(chain.clara("Adapter", name, RECHT, defaults | spec))
+    return name
+
+
+@pytest.fixture(autouse=True)
+def neighbours_keep_answering(served: chain.Base) -> Iterator[None]:
+    """Before and after, the served families answer."""
+    yield
+    for family in ("steuerrecht", "baurecht"):
+        answer = chain.ask(family, "Wann gilt ein Bescheid als bekannt gegeben?")
+        assert answer.status == 200
+        assert answer.body["model"] == f"{family}-1.0.0"
+    for adapter in json.loads(clara_install.kubectl("get", "adp", "-n", RECHT, "-o", "json"))["items"]:
+        if adapter["metadata"]["name"].startswith("steuerrecht-0."):
+            clara_install.kubectl("delete", "adp", adapter["metadata"]["name"], "-n", RECHT)
+
+
+def test_an_artifact_of_another_base_is_refused(served: chain.Base):
+    _, files, manifest = source()
+    other = manifest.base_model.model_copy(update={"digest": "sha256:" + "d" * 64})
+    uri, digest = publish("other-base", files, manifest.model_copy(update={"base_model": other}))
+    name = bring("0.1.0", uri, digest, served)
+    found = chain.wait_for_reason("adp", name, RECHT, "Ready", "BaseMismatch", seconds=120)
+    assert chain.condition(found, "Stalled")["status"] == "True"
+
+
+def test_a_tampered_artifact_is_refused(served: chain.Base):
+    _, files, manifest = source()
+    uri, digest = publish("tampered", files, manifest)
+    weights = files["adapter_model.safetensors"]
+    changed = weights[:-4] + bytes(b ^ 0xFF for b in weights[-4:])
+    key = uri.removeprefix(f"s3://{clara_install.BUCKET}/")
+    client = clara_install.s3(clara_install.environment())
+    client.put_object(Bucket=clara_install.BUCKET, Key=f"{key}/adapter_model.safetensors", Body=changed)
+    name = bring("0.2.0", uri, digest, served)
+    found = chain.wait_for_reason("adp", name, RECHT, "Ready", "ArtifactInvalid", seconds=120)
+    assert "adapter_model.safetensors" in chain.condition(found, "Ready")["message"]
+
+
+def test_a_pickle_is_refused_by_name(served: chain.Base):
+    _, files, manifest = source()
+    uri, digest = publish("pickle", files | {"adapter_model.bin": b"\x80\x04."}, manifest)
+    name = bring("0.3.0", uri, digest, served)
+    found = chain.wait_for_reason("adp", name, RECHT, "Ready", "ArtifactInvalid", seconds=120)
+    assert "adapter_model.bin" in chain.condition(found, "Ready")["message"]
+
+
+def test_an_adapter_that_changes_nothing_is_never_served(served: chain.Base):
+    """All lora_B are zero, the manifest is right, a reviewer approves it: only the proof on the engine is left."""
+    _, files, manifest = source()
+    zeroed = without_effect(files["adapter_model.safetensors"])
+    weights_digest = sha256_digest(zeroed)
+    changed = manifest.model_copy(update={"weights_digest": weights_digest})
+    uri, digest = publish("no-effect", files | {"adapter_model.safetensors": zeroed}, changed)
+    name = bring("1.0.1", uri, digest, served)
+    chain.wait_for_reason("adp", name, RECHT, "Ready", "NeedsReview", seconds=120)
+    clara_install.kubectl("patch", "adp", name, "-n", RECHT, "--type", "merge", "-p", approval())
+    found = chain.wait_for_reason("adp", name, RECHT, "Ready", "LoadFailed", seconds=120)
+    assert "changes nothing" in chain.condition(found, "Ready")["message"]
+    clara_install.kubectl("delete", "adp", name, "-n", RECHT)
+    chain.wait_for("sdep", "verwaltung", RECHT, seconds=60)
+
+
+def approval() -> str:
+    """The administrator's approval under the own name."""
+    return json.dumps({"spec": {"approval": {"decision": "Approved", "by": "admin", "reason": "nur zum Test"}}})
+
+
+def without_effect(weights: bytes, is_b: Callable[[str], bool] = lambda name: "lora_B" in name) -> bytes:
+    """The safetensors with every lora_B set to zero."""
+    (length,) = struct.unpack("<Q", weights[:8])
+    header = json.loads(weights[8 : 8 + length])
+    data = bytearray(weights)
+    for name, entry in header.items():
+        if name != "__metadata__" and is_b(name):
+            start, end = (8 + length + offset for offset in entry["data_offsets"])
+            data[start:end] = bytes(end - start)
+    return bytes(data)
