@@ -35,7 +35,7 @@ class Exchange:
     stream: bool = False
     status: int = 0
     code: str = ""
-    first_byte: float | None = None  # seconds after start
+    first_byte: float | None = None  # of a stream, in seconds after start
     usage: bytes = b""
     retries: Counter[str] = field(default_factory=Counter)
 

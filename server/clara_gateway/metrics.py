@@ -1,6 +1,7 @@
 """Prometheus metrics per family and version. Filled in by `middleware.py`; served by `app.py` on the port of their own.
 
-Family and version come from routes only, never from what a client wrote: the number of series is bounded.
+Family and version come from routes only, never from what a client wrote: the number of series is bounded. The base counts
+as a family of its name without version; what resolved to nothing has neither.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ class Metrics:
         )
         self._first_byte = Histogram(
             "clara_gateway_first_byte_seconds",
-            "Time to the first byte of an answer.",
+            "Time to the first event of a streamed answer.",
             served,
             buckets=_SECONDS,
             registry=self.registry,

@@ -38,7 +38,10 @@ def remember_exchanges(metrics: Metrics) -> Middleware:
             if not answer.prepared:
                 answer.headers.update(exchange.headers())
             return answer
-        except (asyncio.CancelledError, ClientGoneError):
+        except ClientGoneError:
+            exchange.status = CLIENT_GONE
+            return web.Response(status=CLIENT_GONE)  # for nobody: the connection is closed
+        except asyncio.CancelledError:
             exchange.status = CLIENT_GONE
             raise
         finally:

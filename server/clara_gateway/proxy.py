@@ -33,6 +33,7 @@ from clara_gateway.upstream import TryAnother, Upstream
 
 log = logging.getLogger(__name__)
 
+BODY_SECONDS = 30  # for a client that sends its body byte by byte
 LOST_LIMIT = 3  # a request that took this many engines with it does not get another
 
 
@@ -133,17 +134,23 @@ class Proxy:
 
 
 async def read_body(request: web.Request, limit: int) -> bytes:
-    """The whole body. Raises RefusalError when it is encoded (415) or larger than `limit` bytes (413)."""
+    """The whole body. Raises RefusalError: encoded (415), larger than `limit` bytes (413), too slow (408), broken (400)."""
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise RefusalError(415, "encoded_body", "Content-Encoding is not supported; send plain JSON.")
     too_large = RefusalError(413, "body_too_large", f"The body is larger than {limit} bytes.")
     if (request.content_length or 0) > limit:
         raise too_large
     parts = bytearray()
-    async for chunk in request.content.iter_any():
-        parts += chunk
-        if len(parts) > limit:
-            raise too_large
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            async for chunk in request.content.iter_any():
+                parts += chunk
+                if len(parts) > limit:
+                    raise too_large
+    except TimeoutError as error:
+        raise RefusalError(408, "slow_body", f"The body did not arrive within {BODY_SECONDS} s.") from error
+    except (web.RequestPayloadError, OSError) as error:
+        raise RefusalError(400, "broken_body", f"The body broke off: {error}.") from error
     return bytes(parts)
 
 

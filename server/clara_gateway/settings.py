@@ -52,7 +52,7 @@ class Settings(BaseSettings):
     lame_duck_seconds: float = Field(
         default=3, ge=0, description="After SIGTERM: still accepting while endpoints forget this pod, /ready is 503."
     )
-    drain_seconds: float = Field(default=60, ge=0, description="After that: longest time running answers get to end.")
+    drain_seconds: float = Field(default=60, gt=0, description="After that: longest time running answers get to end.")
 
     @field_validator("watch_namespaces", mode="before")
     @classmethod

@@ -143,6 +143,7 @@ class Relay:
 
     async def _open(self) -> web.StreamResponse:
         self._name_the_engine()
+        self.exchange.mark_first_byte()
         headers = {"Content-Type": "text/event-stream; charset=utf-8", "Cache-Control": "no-cache"}
         stream = web.StreamResponse(headers={**headers, "X-Accel-Buffering": "no", **self.exchange.headers()})
         await stream.prepare(self.request)
@@ -150,5 +151,4 @@ class Relay:
         return stream
 
     def _name_the_engine(self) -> None:
-        self.exchange.mark_first_byte()
         self.exchange.engine = self.attempt.placement.engine.name

@@ -52,7 +52,7 @@ class FakeEngine:
                 web.post("/v1/completions", self._complete),
             ]
         )
-        self._runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=0)
+        self._runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=0.01)
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", port).start()
         self.address = f"127.0.0.1:{self._runner.addresses[0][1]}"

@@ -218,7 +218,18 @@ async def test_the_access_log_tells_everything_but_the_prompt(caplog: pytest.Log
     facts = ("key", "namespace", "model", "answered_by", "engine", "status", "prompt_tokens", "completion_tokens")
     expected = ["anonymous", "amt-a", "steuerrecht", V1, "engine-0", 200, 3, 4]
     assert [line[f] for f in facts] == expected
-    assert {"request_id", "seconds", "ttft"} <= set(line)
+    assert {"request_id", "seconds"} <= set(line)
+
+
+async def test_the_access_log_of_a_stream_has_its_time_to_first_token(caplog: pytest.LogCaptureFixture):
+    caplog.set_level(logging.INFO, logger="clara_gateway.access")
+    async with house(1) as h:
+        serve(h)
+        h.engines[0].pace = 0.1
+        await h.stream()
+        await until(lambda: caplog.records)
+    line = json.loads(next(r.getMessage() for r in caplog.records if r.name == "clara_gateway.access"))
+    assert 0.1 <= line["ttft"] < line["seconds"]
 
 
 async def test_metrics_count_per_family_and_version_on_their_own_port():

@@ -30,7 +30,7 @@ class FakeApiServer:
         self._watchers: dict[str, list[web.StreamResponse]] = {"servingdeployments": [], "engines": []}
         app = web.Application()
         app.add_routes([web.get("/apis/clara.vcc.dev/v1alpha1/namespaces/amt-a/{plural}", self._collection)])
-        self._runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=0)
+        self._runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=0.01)
 
     async def start(self) -> str:
         await self._runner.setup()
