@@ -34,6 +34,7 @@ class Cluster:
 
     _kinds: dict[str, dict[ObjectKey, Manifest]] = field(default_factory=dict)
     _progress: dict[tuple[str, str, int], deque[ProgressSample]] = field(default_factory=dict)
+    watched: frozenset[str] = frozenset()
     progress_ca: str = ""  # CA bundle of the progress endpoint, put into each run
 
     # -- reading ------------------------------------------------------------------------------------------------------

@@ -29,7 +29,7 @@ class Api:
         self._connection = connection
         self._session = connection.session()
         self._timeout = aiohttp.ClientTimeout(total=timeout)
-        self._when_back = when_back
+        self.when_back = when_back
         self._away = False
 
     async def close(self) -> None:
@@ -95,8 +95,8 @@ class Api:
             self._away = True
         elif self._away:
             self._away = False
-            if self._when_back:
-                self._when_back()
+            if self.when_back:
+                self.when_back()
 
 
 def _refusal(response: aiohttp.ClientResponse, text: str) -> ApiError:

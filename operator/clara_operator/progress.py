@@ -1,0 +1,218 @@
+"""Arrow 2: the HTTPS endpoint where running trainers report (handoff/progress.py).
+
+Only the leader is behind the Service `clara-progress`: it writes the EndpointSlice. A message is believed when its token is
+of the namespace's `clara-trainer`, is bound to a pod we know, and that pod belongs to the run named in the path.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import ssl
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from aiohttp import web
+from clara_api import labels
+from clara_api.handoff.progress import AUDIENCE, MAX_BODY_BYTES, ProgressMessage
+from pydantic import ValidationError
+
+from clara_operator import certificates
+from clara_operator.certificates import Keys
+from clara_operator.cluster import Cluster, ProgressSample
+from clara_operator.errors import ApiError
+from clara_operator.metrics import PROGRESS_MESSAGES
+from clara_operator.plan import Key
+from clara_operator.runtime.api import Api
+from clara_operator.runtime.resources import ENDPOINT_SLICE, SECRET
+
+log = logging.getLogger("clara.progress")
+TRAINER = "clara-trainer"
+REVIEW_SECONDS = 60.0  # how long a token's review is believed
+RENEW_SECONDS = 3600.0
+SECRET_NAME = "clara-progress-tls"
+
+
+class Refusal(Exception):
+    """An answer of 400 and above."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+@dataclass(slots=True)
+class ProgressEndpoint:
+    """Serves on every replica; published by the leader only."""
+
+    api: Api
+    cluster: Cluster
+    namespace: str
+    pod_ip: str
+    port: int
+    wake: Callable[[Key], None]
+    is_leading: Callable[[], bool]
+    clock: Callable[[], float] = time.monotonic
+    _reviews: dict[str, tuple[float, dict[str, Any]]] = field(default_factory=dict)
+    _tls: ssl.SSLContext = field(default_factory=lambda: ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
+    ready: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def lead(self) -> None:
+        """What the leader does: keys in the Secret, its address in the EndpointSlice; then keep both fresh."""
+        while True:
+            try:
+                await self._publish()
+                delay = RENEW_SECONDS
+            except ApiError as error:
+                log.warning("the progress endpoint is not published yet", extra={"error": str(error)})
+                delay = 2.0
+            await asyncio.sleep(delay)
+
+    async def serve(self) -> None:
+        """Answer until cancelled; waits for the first keys."""
+        await self.ready.wait()
+        app = web.Application(client_max_size=MAX_BODY_BYTES)
+        app.add_routes([web.post("/v1/namespaces/{namespace}/trainingjobs/{name}/attempts/{attempt}", self._post)])
+        runner = web.AppRunner(app, access_log=None)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, port=self.port, ssl_context=self._tls).start()
+            await asyncio.Event().wait()
+        finally:
+            await runner.cleanup()
+
+    # -- keys and address -----------------------------------------------------------------------------------------------
+    async def _publish(self) -> None:
+        keys = await self._keys()
+        self._load(keys)
+        self.cluster.progress_ca = keys.bundle
+        manifest = {
+            "apiVersion": "discovery.k8s.io/v1",
+            "kind": "EndpointSlice",
+            "metadata": {
+                "name": certificates.NAME,
+                "namespace": self.namespace,
+                "labels": {
+                    "kubernetes.io/service-name": certificates.NAME,
+                    "endpointslice.kubernetes.io/managed-by": "clara",
+                },
+            },
+            "addressType": "IPv6" if ":" in self.pod_ip else "IPv4",
+            "endpoints": [{"addresses": [self.pod_ip], "conditions": {"ready": True}}],
+            "ports": [{"name": "https", "port": self.port, "protocol": "TCP"}],
+        }
+        await self.api.apply(ENDPOINT_SLICE, manifest, manager="clara-operator")
+        self.ready.set()
+
+    async def _keys(self) -> Keys:
+        path = SECRET.path(self.namespace, SECRET_NAME)
+        try:
+            secret = await self.api.request("GET", path)
+        except ApiError as error:
+            if error.status != 404:
+                raise
+            secret = {}
+        held = Keys.from_secret(secret.get("data") or {})
+        keys = certificates.renewed(held, self.namespace, datetime.now(UTC))
+        if keys == held:
+            return keys
+        meta = {"name": SECRET_NAME, "namespace": self.namespace}
+        if version := (secret.get("metadata") or {}).get("resourceVersion"):
+            meta["resourceVersion"] = version
+        body = {"apiVersion": "v1", "kind": "Secret", "metadata": meta, "type": "Opaque", "data": keys.to_secret()}
+        if secret:
+            await self.api.request("PUT", path, body=body)
+        else:
+            await self.api.request("POST", SECRET.path(self.namespace), body=body)
+        log.info("made keys for the progress endpoint")
+        return keys
+
+    def _load(self, keys: Keys) -> None:
+        """A running server takes the new certificate with the next handshake."""
+        with tempfile.NamedTemporaryFile("w") as file:
+            file.write(keys.certificate + keys.key)
+            file.flush()
+            self._tls.load_cert_chain(file.name)
+
+    # -- messages -------------------------------------------------------------------------------------------------------
+    async def _post(self, request: web.Request) -> web.Response:
+        try:
+            await self._believe(request)
+            status, message = 200, "ok"
+        except Refusal as refusal:
+            status, message = refusal.status, str(refusal)
+        except web.HTTPRequestEntityTooLarge:
+            status, message = 413, f"a progress message has at most {MAX_BODY_BYTES} bytes"
+        PROGRESS_MESSAGES.labels(str(status)).inc()
+        return web.json_response({"message": message}, status=status)
+
+    async def _believe(self, request: web.Request) -> None:
+        if not self.is_leading():
+            raise Refusal(503, "this replica does not lead; try again")
+        namespace, name = request.match_info["namespace"], request.match_info["name"]
+        attempt = request.match_info["attempt"]
+        if not attempt.isdigit():
+            raise Refusal(404, "attempts are numbers")
+        await self._authorize(request, namespace, name, attempt)
+        try:
+            message = ProgressMessage.model_validate_json(await request.read())
+        except ValidationError as error:
+            raise Refusal(400, f"no KEP-2779 message: {error.errors()[0]['msg']}") from error
+        step = message.number("current_step")
+        if step is None:
+            return  # says nothing about where the run is (transformers' last message after a SIGTERM, say)
+        sample = ProgressSample(
+            at=datetime.now(UTC),
+            step=int(step),
+            total_steps=int(message.number("total_steps") or 0),
+            epoch=message.number("current_epoch"),
+            loss=message.number("loss"),
+            tokens_per_second=message.number("tokens_per_second"),
+        )
+        self.cluster.record_progress(namespace, name, int(attempt), sample)
+        self.wake(Key("TrainingJob", namespace, name))
+
+    async def _authorize(self, request: web.Request, namespace: str, name: str, attempt: str) -> None:
+        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+        if scheme != "Bearer" or not token:
+            raise Refusal(401, "a projected ServiceAccount token is needed: Authorization: Bearer …")
+        user = await self._review(token)
+        if user.get("username") != f"system:serviceaccount:{namespace}:{TRAINER}":
+            raise Refusal(403, f"only ServiceAccount {TRAINER} of namespace {namespace} reports here")
+        extra = user.get("extra") or {}
+        pod_name = next(iter(extra.get("authentication.kubernetes.io/pod-name") or []), "")
+        pod_uid = next(iter(extra.get("authentication.kubernetes.io/pod-uid") or []), "")
+        pod = self.cluster.get("Pod", namespace, pod_name)
+        if pod is None or pod["metadata"]["uid"] != pod_uid:
+            raise Refusal(403, "the token belongs to no pod that is known here")
+        marks = pod["metadata"].get("labels") or {}
+        if marks.get(labels.TRAINING_JOB) != labels.label_value(name) or marks.get(labels.ATTEMPT) != attempt:
+            raise Refusal(403, f"pod {pod_name} does not belong to attempt {attempt} of TrainingJob {name}")
+
+    async def _review(self, token: str) -> dict[str, Any]:
+        """The user behind a token, as the API server says."""
+        slot, now = hashlib.sha256(token.encode()).hexdigest(), self.clock()
+        known = self._reviews.get(slot)
+        if known is not None and now - known[0] < REVIEW_SECONDS:
+            return known[1]
+        body = {
+            "apiVersion": "authentication.k8s.io/v1",
+            "kind": "TokenReview",
+            "spec": {"token": token, "audiences": [AUDIENCE]},
+        }
+        try:
+            answer = await self.api.request("POST", "/apis/authentication.k8s.io/v1/tokenreviews", body=body)
+        except ApiError as error:
+            raise Refusal(503, "the token could not be reviewed; try again") from error
+        status = answer.get("status") or {}
+        if not status.get("authenticated") or AUDIENCE not in (status.get("audiences") or []):
+            raise Refusal(401, f"the token is not valid for audience {AUDIENCE}")
+        self._reviews = {k: v for k, v in self._reviews.items() if now - v[0] < REVIEW_SECONDS}
+        user: dict[str, Any] = status.get("user") or {}
+        self._reviews[slot] = (now, user)
+        return user
