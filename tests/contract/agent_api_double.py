@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,7 @@ class EngineApi:
         return file
 
     def stop(self) -> None:
+        asyncio.run_coroutine_threadsafe(self._runner.cleanup(), self._loop).result(5)
         self._loop.call_soon_threadsafe(self._loop.stop)
 
     async def _put(self, spec: dict[str, Any]) -> None:
@@ -70,7 +72,7 @@ class EngineApi:
         app.router.add_get(ENGINES, self._read)
         app.router.add_patch(f"{ENGINES}/{NAME}/status", self._apply)
         app.router.add_get("/openid/v1/jwks", self._keys)
-        runner = web.AppRunner(app)
+        runner = self._runner = web.AppRunner(app, shutdown_timeout=0.1)
         self._loop.run_until_complete(runner.setup())
         self._loop.run_until_complete(web.TCPSite(runner, "127.0.0.1", 0).start())
         self.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
@@ -90,6 +92,13 @@ class EngineApi:
         self._watchers.append(queue)
         if self._engine and request.query["resourceVersion"] != str(self._version):
             queue.put_nowait({"type": "MODIFIED", "object": self._engine})
+        with suppress(TimeoutError):
+            async with asyncio.timeout(float(request.query["timeoutSeconds"])):
+                await self._send(queue, reply)
+        self._watchers.remove(queue)
+        return reply
+
+    async def _send(self, queue: asyncio.Queue[dict[str, Any]], reply: web.StreamResponse) -> None:
         while True:
             await reply.write(json.dumps(await queue.get()).encode() + b"\n")
 

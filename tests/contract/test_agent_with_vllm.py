@@ -88,6 +88,7 @@ class Pod:
             VLLM_CPU_KVCACHE_SPACE="1",
             VLLM_ALLOW_RUNTIME_LORA_UPDATING="True",
             VLLM_NO_USAGE_STATS="1",
+            TORCHDYNAMO_DISABLE="1",  # else the first request for log-probabilities compiles C++, if there is a compiler
             HF_HUB_OFFLINE="1",
             CLARA_ENGINE_SECRET_DIR=str(self.folder / "guard"),
             CLARA_TOKEN_ISSUER=ISSUER,
