@@ -25,7 +25,9 @@ def t_quantile(degrees: int) -> float:
     return z + (z**3 + z) / (4 * degrees) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * degrees**2)
 
 
-def interval(groups: Sequence[Sequence[float]], *, lowest: float = 0, highest: float = 100) -> tuple[float, float] | None:
+def interval(
+    groups: Sequence[Sequence[float]], *, lowest: float = 0, highest: float = 100
+) -> tuple[float, float] | None:
     """95 % interval of the mean over groups, cut to the scale; None with fewer than two groups: one says nothing of spread."""
     means = [math.fsum(group) / len(group) for group in groups if group]
     if len(means) < 2:

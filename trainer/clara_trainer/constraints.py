@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from clara_api.golden_dataset import Sample
 from clara_api.handoff.eval_report import ConstraintFailure
+
 from clara_trainer.norms import norms_in
 from clara_trainer.patterns import found_in
 

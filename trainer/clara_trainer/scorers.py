@@ -1,9 +1,9 @@
 """Local scorers: how close an answer comes to the reference, 0 to 1 each. Pure; called by scoring.py.
 
-    exact      the same text, apart from case, surrounding spaces and runs of spaces
-    tokenF1    F1 of shared words (SQuAD; Rajpurkar et al. 2016, §6.1), lower-cased, without English article removal
-    citation   F1 of the sets of cited norms; a reference without norms wants none
-    regex      the sample's pattern is found in the answer
+exact      the same text, apart from case, surrounding spaces and runs of spaces
+tokenF1    F1 of shared words (SQuAD; Rajpurkar et al. 2016, §6.1), lower-cased, without English article removal
+citation   F1 of the sets of cited norms; a reference without norms wants none
+regex      the sample's pattern is found in the answer
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 from clara_api.golden_dataset import Sample, Scorer
+
 from clara_trainer.norms import norms_in
 from clara_trainer.patterns import found_in
 

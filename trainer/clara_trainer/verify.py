@@ -15,6 +15,7 @@ from typing import Any
 
 from clara_api.handoff.artifact import CONFIG, WEIGHTS, FileEntry, Manifest
 from clara_api.handoff.run import EvaluationRun
+
 from clara_trainer import manifests, servable
 from clara_trainer.objects import Missing, Objects
 from clara_trainer.outcome import Failure
