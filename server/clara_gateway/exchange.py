@@ -14,7 +14,6 @@ from typing import Any
 
 from aiohttp import web
 
-from clara_gateway.rename import token_counts
 from clara_gateway.routing.names import Target
 
 _SANE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,99}")
@@ -55,7 +54,7 @@ class Exchange:
         if self.first_byte is None:
             self.first_byte = self.seconds()
 
-    def log_line(self) -> dict[str, Any]:
+    def log_line(self, tokens: dict[str, int]) -> dict[str, Any]:
         """The access log line; what is not known is left out."""
         target = self.target
         line: dict[str, Any] = {
@@ -73,7 +72,7 @@ class Exchange:
             "seconds": round(self.seconds(), 4),
             "ttft": round(self.first_byte, 4) if self.first_byte is not None else None,
             "retries": dict(self.retries),
-            **token_counts(self.usage),
+            **tokens,
         }
         return {key: value for key, value in line.items() if value not in ("", None, {})}
 

@@ -79,5 +79,6 @@ def record(exchange: Exchange, metrics: Metrics) -> None:
     """One line and one count per request; health questions are not worth either."""
     if exchange.path in ("/health", "/ready"):
         return
-    metrics.record(exchange, token_counts(exchange.usage))
-    access_log.info(json.dumps(exchange.log_line(), ensure_ascii=False))
+    tokens = token_counts(exchange.usage)
+    metrics.record(exchange, tokens)
+    access_log.info(json.dumps(exchange.log_line(tokens), ensure_ascii=False))

@@ -103,6 +103,11 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def resident_mib(pid: int) -> float:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith("VmRSS")).split()[1]) / 1024
+
+
 async def load(port: str, requests: int, *, stream: bool) -> None:
     left = iter(range(requests))
     body = json.dumps({"model": "steuerrecht", "messages": PROMPT, "stream": stream}).encode()
@@ -134,8 +139,7 @@ async def main(requests: int) -> None:
         print(f"whole answers:    {cpu:7.0f} µs CPU per request    ({rate:.0f} requests/s seen)")
         cpu, _ = await measure(gateway, port, requests // 10, stream=True)
         print(f"streamed answers: {cpu:7.0f} µs CPU per request with {CHUNKS} chunks, {cpu / CHUNKS:.1f} µs per chunk")
-        rss = next(line for line in Path(f"/proc/{gateway.pid}/status").read_text().splitlines() if "VmRSS" in line)
-        print(f"memory:           {int(rss.split()[1]) / 1024:7.0f} MiB")
+        print(f"memory:           {resident_mib(gateway.pid):7.0f} MiB")
     finally:
         gateway.kill()
         engine_process.kill()

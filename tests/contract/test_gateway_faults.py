@@ -184,12 +184,13 @@ async def test_a_version_change_under_load_fails_nothing_and_answers_with_nothin
 
 
 async def change_version(h: House) -> None:
-    """load → verify on one, on both → serve → retire → unload, the last one even before the gateway heard of it."""
+    """load → verify on one, on both → serve → retire → unload; one engine unloads before the gateway heard of it."""
     both = {"steuerrecht": 2}
     h.load(V2)
     h.learn(route(V1), route(V2, "Loading"), families=both, verified={"engine-0": [V1], "engine-1": [V1]})
     await asyncio.sleep(0.1)
     h.learn(route(V1), route(V2), families=both, verified={"engine-0": [V1, V2], "engine-1": [V1]})
+    h.engines[1].adapters.discard(engine_name(V1))
     await asyncio.sleep(0.1)
     h.learn(route(V1), route(V2), families=both, verified={"engine-0": [V1, V2], "engine-1": [V1, V2]})
     await asyncio.sleep(0.2)
