@@ -26,20 +26,24 @@ AUDIENCE = "clara-engine"
 ALGORITHMS = ["RS256", "ES256"]  # what API servers sign with; never HS256, the keys are public
 KNOWN_TOKENS = 256
 REREAD_SECONDS = 1.0
+ASK_SECONDS = 30.0  # a stranger's tokens may name unknown keys as often as they like
 
 
 @dataclass
 class Credentials:
-    """`issuer` and `gateway` (the token's subject) empty: no gateway is ever let in."""
+    """`issuer` and `gateway` (the token's subject) empty: no gateway is ever let in. `ask_for_keys` is called when a token
+    names a key that is not in the file."""
 
     folder: Path
     issuer: str
     gateway: str
+    ask_for_keys: Callable[[], None] = lambda: None
     clock: Callable[[], float] = time.time
     _local: bytes = b""
     _local_read: float = float("-inf")
     _keys: dict[str, jwt.PyJWK] = field(default_factory=dict)
     _keys_read: float = float("-inf")
+    _keys_asked: float = float("-inf")
     _known: dict[bytes, float] = field(default_factory=dict)
 
     def identify(self, token: str) -> Identity | None:
@@ -96,15 +100,22 @@ class Credentials:
         return float(claims["exp"]) if claims["sub"] == self.gateway else None
 
     def _key(self, kid: str) -> jwt.PyJWK | None:
-        """The signing key; an unknown one makes the file be read again, at most once a second."""
+        """The signing key. An unknown one makes the file be read again, and then the agent be asked for a newer file."""
         if kid not in self._keys and self._may_read(self._keys_read):
             self._keys_read = self.clock()
-            try:
-                found = jwt.PyJWKSet.from_json((self.folder / KEYS).read_text()).keys
-            except (OSError, ValueError, jwt.PyJWTError):
-                return None
-            self._keys = {str(key.key_id): key for key in found if key.key_id}
+            self._keys = _read_keys(self.folder / KEYS) or self._keys
+        if kid not in self._keys and self.clock() - self._keys_asked >= ASK_SECONDS:
+            self._keys_asked = self.clock()
+            self.ask_for_keys()
         return self._keys.get(kid)
 
     def _may_read(self, last: float) -> bool:
         return self.clock() - last >= REREAD_SECONDS
+
+
+def _read_keys(file: Path) -> dict[str, jwt.PyJWK]:
+    try:
+        found = jwt.PyJWKSet.from_json(file.read_text()).keys
+    except (OSError, ValueError, jwt.PyJWTError):
+        return {}
+    return {str(key.key_id): key for key in found if key.key_id}

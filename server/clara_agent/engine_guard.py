@@ -4,8 +4,7 @@
     models, metrics, chat, completions             the gateway, by its ServiceAccount token, verified offline
     everything                                     this pod's agent, by the local token in a memory emptyDir
 
-vLLM's own --api-key leaves /invocations, /adapters and more open. Imported by vLLM, so nothing but the standard library and
-PyJWT; pure ASGI, so streams pass untouched.
+vLLM's own --api-key leaves /invocations, /adapters and more open. Pure ASGI: streams pass untouched.
 """
 
 from __future__ import annotations
@@ -13,10 +12,12 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Awaitable, Callable, MutableMapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from clara_agent.credentials import GATEWAY, Credentials, Identity
+from clara_agent.hook import ask_for_keys
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -52,10 +53,12 @@ class Guard:
 
     def __init__(self, app: App) -> None:
         self._app = app
+        folder = Path(os.environ.get("CLARA_ENGINE_SECRET_DIR", "/clara/guard"))
         self._credentials = Credentials(
-            folder=Path(os.environ.get("CLARA_ENGINE_SECRET_DIR", "/clara/guard")),
+            folder=folder,
             issuer=os.environ.get("CLARA_TOKEN_ISSUER", ""),
             gateway=os.environ.get("CLARA_GATEWAY_IDENTITY", ""),
+            ask_for_keys=partial(ask_for_keys, folder),
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

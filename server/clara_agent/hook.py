@@ -1,6 +1,7 @@
-"""`python -m clara_agent drain`: preStop hook of the vLLM container. Asks the sidecar to drain, and waits.
+"""What the vLLM container asks of the sidecar beside it, over a unix socket in the folder that both mount.
 
-Little but the standard library: the grace period is running while this starts.
+`python -m clara_agent drain`, the preStop hook: drain, and wait. The guard: read the signing keys again.
+Little but the standard library: a grace period is running, or vLLM's event loop is waiting.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import http.client
 import logging
 import socket
+from contextlib import suppress
 from pathlib import Path
 
 from clara_agent.settings import DrainSettings
@@ -16,6 +18,7 @@ log = logging.getLogger(__name__)
 
 SOCKET = "agent.sock"  # in the secret dir, which both containers mount
 SPARE_SECONDS = 5.0
+ASK_SECONDS = 0.05  # the guard's answer does not wait for it
 
 
 def drain(settings: DrainSettings) -> int:
@@ -29,6 +32,14 @@ def drain(settings: DrainSettings) -> int:
     finally:
         connection.close()
     return 0
+
+
+def ask_for_keys(folder: Path) -> None:
+    """Tell the sidecar that a token named an unknown signing key; does not wait for it."""
+    connection = _UnixConnection(folder / SOCKET, ASK_SECONDS)
+    with suppress(OSError):
+        connection.request("POST", "/keys")
+    connection.close()
 
 
 class _UnixConnection(http.client.HTTPConnection):

@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import secrets
+from contextlib import suppress
 from pathlib import Path
 
 from clara_watch.api import ApiClient, ApiError, ApiUnreachable
@@ -31,8 +32,8 @@ def local_token(folder: Path) -> str:
     return file.read_text().strip()
 
 
-async def keep_keys_fresh(api: ApiClient, folder: Path, every_seconds: float) -> None:
-    """Endless: read the signing keys now and every `every_seconds`; sooner while the API server does not answer."""
+async def keep_keys_fresh(api: ApiClient, folder: Path, every_seconds: float, asked: asyncio.Event) -> None:
+    """Endless: read the signing keys now, every `every_seconds`, and when `asked`; sooner while the API server is away."""
     pause = FIRST_RETRY_SECONDS
     while True:
         try:
@@ -42,7 +43,9 @@ async def keep_keys_fresh(api: ApiClient, folder: Path, every_seconds: float) ->
         except (ApiError, ApiUnreachable, OSError, ValueError) as error:
             pause = min(every_seconds, max(FIRST_RETRY_SECONDS, pause if pause < every_seconds else 0) * 2)
             log.warning("the signing keys could not be read, the old ones stay: %s", error)
-        await asyncio.sleep(pause)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(asked.wait(), pause)
+        asked.clear()
 
 
 def _replace(file: Path, content: str, *, mode: int) -> None:

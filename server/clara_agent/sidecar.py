@@ -28,7 +28,7 @@ from clara_agent.work import Worker
 
 async def run(settings: AgentSettings) -> int:
     """Returns the exit code; an error in one of the endless tasks ends all of them."""
-    wake, stopping = asyncio.Event(), asyncio.Event()
+    wake, stopping, keys_asked = asyncio.Event(), asyncio.Event(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     metrics = Metrics()
@@ -58,11 +58,11 @@ async def run(settings: AgentSettings) -> int:
             wake=wake,
         )
         drain = Drain(loop, publisher, wake)
-        web = Web(loop=loop, drain=drain, reflector=reflector, metrics=metrics)
+        web = Web(loop=loop, drain=drain, reflector=reflector, metrics=metrics, keys_asked=keys_asked)
         await web.start(host=settings.listen_host, port=settings.listen_port, secret_dir=settings.engine_secret_dir)
         stack.push_async_callback(web.stop)
         endless = [reflector.run(), publisher.run(), loop.run()]
-        endless.append(keep_keys_fresh(api, settings.engine_secret_dir, settings.keys_seconds))
+        endless.append(keep_keys_fresh(api, settings.engine_secret_dir, settings.keys_seconds, keys_asked))
         tasks = [asyncio.create_task(task) for task in endless]
         ending = asyncio.create_task(_end_in_order(stopping, loop, drain, settings.poll_seconds))
         done, _ = await asyncio.wait([*tasks, ending], return_when=asyncio.FIRST_COMPLETED)

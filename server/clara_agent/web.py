@@ -1,7 +1,8 @@
-"""What the agent answers: /metrics, /healthz and /readyz on the pod's address, /drain on a unix socket inside the pod."""
+"""What the agent answers: /metrics, /healthz and /readyz on the pod's address, /drain and /keys on a unix socket inside the pod."""
 
 from __future__ import annotations
 
+import asyncio
 import time
 from pathlib import Path
 
@@ -19,11 +20,14 @@ STUCK_SECONDS = 60.0  # a look at a frozen vLLM takes seconds, never this long
 class Web:
     """Both listeners."""
 
-    def __init__(self, *, loop: Loop, drain: Drain, reflector: Reflector, metrics: Metrics) -> None:
+    def __init__(
+        self, *, loop: Loop, drain: Drain, reflector: Reflector, metrics: Metrics, keys_asked: asyncio.Event
+    ) -> None:
         self._loop = loop
         self._drain = drain
         self._reflector = reflector
         self._metrics = metrics
+        self._keys_asked = keys_asked
         self._runners: list[web.AppRunner] = []
 
     async def start(self, *, host: str, port: int, secret_dir: Path) -> None:
@@ -33,6 +37,7 @@ class Web:
         public.router.add_get("/healthz", self._healthz)
         public.router.add_get("/readyz", self._readyz)
         local.router.add_post("/drain", self._drain_request)
+        local.router.add_post("/keys", self._keys_request)
         socket = secret_dir / SOCKET
         socket.unlink(missing_ok=True)
         await web.TCPSite(await self._runner(public), host, port).start()
@@ -67,3 +72,7 @@ class Web:
     async def _drain_request(self, request: web.Request) -> web.Response:
         in_time = await self._drain.finish(float(request.query.get("seconds", "60")))
         return web.Response(text="nothing runs" if in_time else "time is over")
+
+    async def _keys_request(self, _: web.Request) -> web.Response:
+        self._keys_asked.set()
+        return web.Response(status=202)

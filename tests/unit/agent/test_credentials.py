@@ -109,6 +109,19 @@ def test_an_unknown_key_makes_the_file_be_read_again_but_not_for_every_request(t
     assert known.identify(new.token()) == GATEWAY
 
 
+def test_the_agent_is_asked_for_newer_keys_but_not_by_every_request(tmp_path: Path, signer: Signer):
+    clock, asked = Clock(), []
+    known = credentials(tmp_path, signer, clock=clock, ask_for_keys=lambda: asked.append(clock.now))
+    for _ in range(5):
+        known.identify(Signer(kid="k9").token())
+        clock.now += 2
+    assert len(asked) == 1
+    known.identify(signer.token())
+    clock.now += 60
+    known.identify(Signer(kid="k9").token())
+    assert len(asked) == 2
+
+
 def test_a_remembered_token_is_forgotten_when_it_ends(tmp_path: Path, signer: Signer):
     clock = Clock()
     clock.now = 0.0
