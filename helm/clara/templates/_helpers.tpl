@@ -29,6 +29,22 @@ system:serviceaccount:{{ .Release.Namespace }}:clara-operator
 {{- fail "watchNamespaces is empty: list the namespaces Clara serves, for example --set 'watchNamespaces={team-a,team-b}'" }}
 {{- end }}
 {{- if and (eq .Values.securityMode "production") (not .Values.gateway.keysSecret) }}
-{{- fail "securityMode production needs gateway.keysSecret: make the Secret with 'kubectl clara key create', or set securityMode=development on a machine of your own" }}
+{{- fail (printf "securityMode production needs gateway.keysSecret, a Secret in namespace %s with one entry per key: its sha256. For example: kubectl -n %s create secret generic clara-keys --from-literal=my-app=$(printf %%s MY-KEY | sha256sum | cut -c1-64)" .Release.Namespace .Release.Namespace) }}
 {{- end }}
+{{- end }}
+
+{{/* Name and metadata of an object that outlives the release. A later install takes it over: helm … --take-ownership. */}}
+{{- define "clara.keptMetadata" -}}
+metadata:
+  name: {{ .name }}
+  labels: {{- include "clara.labels" .root | nindent 4 }}
+  annotations: {helm.sh/resource-policy: keep}
+{{- end }}
+
+{{- define "clara.policyBinding" -}}
+---
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicyBinding
+{{ include "clara.keptMetadata" . }}
+spec: {policyName: {{ .name }}, validationActions: [Deny]}
 {{- end }}
