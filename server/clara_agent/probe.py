@@ -1,13 +1,14 @@
 """Loaded is not served: measure what an adapter changes on this engine and compare with what was recorded at training.
 
 Of the recorded positions at most MEASURED are asked again, evenly spread: one short request each. The engine's own repeat noise
-is measured once per process and set of prompts, by asking the base twice in different batches: together, then one by one.
-Used by `work`.
+is measured once per process and set of prompts, by asking the base twice in different batches: all together, then some of
+them one by one. Used by `work`.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,7 +17,8 @@ from clara_api.fingerprint import Comparison, Fingerprint, compare, l2
 from clara_agent.errors import NO_EFFECT, WRONG_FINGERPRINT, Permanent
 from clara_agent.vllm import Vllm
 
-MEASURED = 48
+MEASURED = 32
+ALONE = 8  # of these; noise is scaled up as its square root
 MAX_TOKENS = 256
 KEPT_BASELINES = 8
 
@@ -70,11 +72,16 @@ class Probe:
         async with self._measuring:  # several adapters share their prompts: measure once
             if positions not in self._baselines:
                 together = await self._together(self._base, positions)
-                alone = [await self._vllm.log_probability(self._base, p.context, p.token) for p in positions]
+                some = range(0, len(positions), max(1, len(positions) // ALONE))
+                alone = [await self._alone(positions[i]) for i in some]
                 while len(self._baselines) >= KEPT_BASELINES:
                     self._baselines.pop(next(iter(self._baselines)))
-                self._baselines[positions] = Baseline(together, l2(_minus(together, alone)))
+                noise = l2(_minus([together[i] for i in some], alone)) * math.sqrt(len(positions) / len(some))
+                self._baselines[positions] = Baseline(together, noise)
             return self._baselines[positions]
+
+    async def _alone(self, position: Position) -> float:
+        return await self._vllm.log_probability(self._base, position.context, position.token)
 
     async def _together(self, model: str, positions: Positions) -> list[float]:
         asked = (self._vllm.log_probability(model, p.context, p.token) for p in positions)

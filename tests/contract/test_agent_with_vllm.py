@@ -117,7 +117,7 @@ class Pod:
     def state(self, adapter: dict[str, Any]) -> str | None:
         return self.api.adapter(adapter["engineName"]).get("state")
 
-    def until_state(self, adapter: dict[str, Any], state: str | None, seconds: float = 20) -> dict[str, Any]:
+    def until_state(self, adapter: dict[str, Any], state: str | None, seconds: float = 60) -> dict[str, Any]:
         name = adapter["engineName"]
         until(lambda: self.state(adapter) == state, seconds, lambda: f"{self.api.status}\n{self.tail()}")
         return self.api.adapter(name)
@@ -301,3 +301,12 @@ def test_a_killed_engine_loses_every_verdict_at_once_and_has_them_again_soon_aft
     pod.until_state(good, "Verified")
     assert time.monotonic() - begun < 10
     assert pod.api.status["process"] != identity
+
+
+def test_an_agent_told_to_end_says_draining_and_stays_until_its_engine_is_gone(pod: Pod):
+    pod.agent.send_signal(signal.SIGTERM)
+    until(lambda: pod.api.status["draining"], 10, pod.tail)
+    time.sleep(2)
+    assert pod.agent.poll() is None
+    pod.signal_engine(signal.SIGKILL)
+    assert pod.agent.wait(10) == 0
