@@ -1,0 +1,8 @@
+"""Makes images/clara_images importable, as images/build.py has it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "images"))
