@@ -16,6 +16,7 @@ from clara_watch import connection
 from clara_watch.connection import Connection
 
 REQUEST_SECONDS = 15.0
+ACCEPT = "application/json, application/jwk-set+json"  # the signing keys are served as the latter only
 APPLY = "application/apply-patch+yaml"  # JSON is YAML
 
 
@@ -117,7 +118,7 @@ class ApiClient:
         return f"{self._target.server}{path}"
 
     def _headers(self) -> dict[str, str]:
-        return {"Accept": "application/json", **self._target.headers()}
+        return {"Accept": ACCEPT, **self._target.headers()}
 
 
 async def _raise_for_status(reply: aiohttp.ClientResponse) -> None:
