@@ -76,9 +76,24 @@ def exit_code(outcome: Outcome) -> int:
 def write(outcome: Outcome, path: Path) -> None:
     """Put the termination message where the kubelet reads it; the exit code still speaks when that fails."""
     try:
-        path.write_text(outcome.to_message(), encoding="utf-8")
+        path.write_text(fitting_message(outcome), encoding="utf-8")
     except OSError:
         log.exception("the termination message could not be written to %s", path)
+
+
+def fitting_message(outcome: Outcome) -> str:
+    """The termination message; long constraints and a long reason give way first: both lie whole in the store."""
+    shorter = outcome
+    if outcome.report is not None:
+        report = outcome.report.model_copy(update={"failed_constraints": []})
+        shorter = shorter.model_copy(update={"report": report})
+    if outcome.recorded_decision is not None:
+        decision = outcome.recorded_decision | {"reason": outcome.recorded_decision.get("reason", "")[:80]}
+        shorter = shorter.model_copy(update={"recorded_decision": decision})
+    try:
+        return outcome.to_message()
+    except ValueError:
+        return shorter.to_message()
 
 
 def _first_line(error: BaseException) -> str:

@@ -58,9 +58,7 @@ def tokenize(split: Split, tokenizer: Any, *, max_length: int) -> Examples:
     """Both halves; DataProblems names the rows that leave nothing to learn."""
     known: dict[Row, Example] = {}  # weights repeat rows
     problems: list[str] = []
-    for row in (*split.training, *split.validation):
-        if row in known:
-            continue
+    for row in dict.fromkeys((*split.training, *split.validation)):
         try:
             known[row] = example_of(row, tokenizer, max_length=max_length)
         except ValueError as error:

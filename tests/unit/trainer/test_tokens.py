@@ -1,0 +1,69 @@
+"""Only what the assistant says is learned."""
+
+import pytest
+from clara_trainer.data import DataProblems, Split
+from clara_trainer.rows import Message, Row
+from clara_trainer.tokens import IGNORED, example_of, tokenize
+from trainer_lab import MARKED_TEMPLATE, PLAIN_TEMPLATE, tiny_tokenizer
+
+CONVERSATION = Row(
+    "a.jsonl",
+    3,
+    messages=(
+        Message("system", "Sei knapp."),
+        Message("user", "Wann?"),
+        Message("assistant", "Am vierten Tag."),
+        Message("user", "Norm?"),
+        Message("assistant", "Nach der AO."),
+    ),
+)
+
+
+def learned(example, tokenizer):
+    return tokenizer.decode([token for token in example.labels if token != IGNORED])
+
+
+@pytest.mark.parametrize("template", [MARKED_TEMPLATE, PLAIN_TEMPLATE])
+def test_the_loss_is_on_the_assistants_words_and_their_end(template):
+    tokenizer = tiny_tokenizer(template)
+    example = example_of(CONVERSATION, tokenizer, max_length=500)
+    assert learned(example, tokenizer) == "Am vierten Tag.<|end|>Nach der AO.<|end|>"
+
+
+def test_marks_and_prefix_difference_agree():
+    marked, plain = tiny_tokenizer(MARKED_TEMPLATE), tiny_tokenizer(PLAIN_TEMPLATE)
+    assert example_of(CONVERSATION, marked, max_length=500) == example_of(CONVERSATION, plain, max_length=500)
+
+
+def test_of_plain_text_everything_is_learned_also_where_it_ends():
+    tokenizer = tiny_tokenizer(MARKED_TEMPLATE)
+    example = example_of(Row("t.jsonl", 1, text="Am vierten Tag."), tokenizer, max_length=500)
+    assert example.labels == example.ids
+    assert example.ids[-1] == tokenizer.eos_token_id
+
+
+def test_an_answer_beyond_the_longest_length_is_a_problem_with_its_line():
+    tokenizer = tiny_tokenizer(MARKED_TEMPLATE)
+    row = Row("a.jsonl", 9, messages=(Message("user", "Wann? " * 50), Message("assistant", "Ja.")))
+    with pytest.raises(DataProblems, match=r"line 9 of a\.jsonl begins its answer after maxLength \(16 tokens\)"):
+        tokenize(Split((row,), ()), tokenizer, max_length=16)
+
+
+def test_a_template_that_rewrites_earlier_turns_is_refused_not_guessed():
+    rewriting = "{% for m in messages %}{{ loop.length }}{{ m.content }}<|end|>{% endfor %}"
+    with pytest.raises(DataProblems, match="rewrites earlier turns"):
+        tokenize(Split((CONVERSATION,), ()), tiny_tokenizer(rewriting), max_length=500)
+
+
+def test_what_the_template_itself_refuses_is_told_with_the_line():
+    refusing = "{{ raise_exception('keine Systemnachricht') }}"
+    with pytest.raises(DataProblems, match=r"line 3 of a\.jsonl is refused by .* \(keine Systemnachricht\)"):
+        tokenize(Split((CONVERSATION,), ()), tiny_tokenizer(refusing), max_length=500)
+
+
+def test_repeated_rows_count_in_the_summary():
+    tokenizer = tiny_tokenizer(MARKED_TEMPLATE)
+    summary = tokenize(Split((CONVERSATION, CONVERSATION), (CONVERSATION,)), tokenizer, max_length=40).summary(rows=2)
+    assert (summary.rows, summary.training_rows, summary.validation_rows) == (2, 2, 1)
+    assert summary.truncated_rows == 2
+    assert summary.tokens == 80
