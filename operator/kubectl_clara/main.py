@@ -1,0 +1,141 @@
+"""`kubectl clara …`: what a person does with adapters, through kubectl and under the own name.
+
+    kubectl clara review ADAPTER [-n NS]                the decision, the score, and what it rests on
+    kubectl clara approve ADAPTER --reason TEXT [-n NS]
+    kubectl clara reject ADAPTER --reason TEXT [-n NS]
+    kubectl clara withdraw ADAPTER [-n NS]              take the own decision back: the gate speaks again
+    kubectl clara doctor [-n NS]                        everything that is not well, with its message
+    kubectl clara key create NAME [--namespace NS]      an API key for the gateway, and the Secret entry that admits it
+
+Everything goes through the kubectl of the PATH: its context, its credentials, its rights. Nothing is impersonated.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import secrets
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from kubectl_clara.show import doctor_lines, review_lines
+
+Object = dict[str, Any]
+
+
+class Problem(Exception):
+    """kubectl's own words, or ours."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit 1 with kubectl's message when it refuses."""
+    options = _parser().parse_args(arguments)
+    command: Callable[[argparse.Namespace], None] = options.run
+    try:
+        command(options)
+    except Problem as problem:
+        print(problem, file=sys.stderr)
+        return 1
+    return 0
+
+
+def review(options: argparse.Namespace) -> None:
+    """Show one Adapter."""
+    print("\n".join(review_lines(_get("adapter", options.adapter, options.namespace))))
+
+
+def decide(options: argparse.Namespace) -> None:
+    """Write spec.approval under the own user name; the API server checks both."""
+    approval = {"decision": options.decision, "by": _user(), "reason": options.reason}
+    _kubectl(
+        "patch",
+        "adapter",
+        options.adapter,
+        *_in(options.namespace),
+        "--type=merge",
+        "-p",
+        json.dumps({"spec": {"approval": approval}}),
+    )
+    print(f"{options.adapter}: {options.decision} by {approval['by']}")
+
+
+def withdraw(options: argparse.Namespace) -> None:
+    """Remove spec.approval."""
+    _kubectl(
+        "patch",
+        "adapter",
+        options.adapter,
+        *_in(options.namespace),
+        "--type=merge",
+        "-p",
+        '{"spec": {"approval": null}}',
+    )
+    print(f"{options.adapter}: decision withdrawn")
+
+
+def doctor(options: argparse.Namespace) -> None:
+    """List what is not well."""
+    listed = json.loads(_kubectl("get", "tj,adp,gds,sdep", *_in(options.namespace), "-o", "json"))
+    print("\n".join(doctor_lines(listed["items"])))
+
+
+def create_key(options: argparse.Namespace) -> None:
+    """Print a new key once, and the Secret entry that holds only its hash."""
+    key = f"clara-{secrets.token_urlsafe(32)}"
+    entry: Object = {"sha256": hashlib.sha256(key.encode()).hexdigest()}
+    if options.for_namespace:
+        entry["namespace"] = options.for_namespace
+    print(f"key (shown once): {key}")
+    print(f"Secret entry: {options.name}: '{json.dumps(entry)}'")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="kubectl clara", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for name, run, decision in (
+        ("review", review, ""),
+        ("approve", decide, "Approved"),
+        ("reject", decide, "Rejected"),
+        ("withdraw", withdraw, ""),
+    ):
+        command = commands.add_parser(name)
+        command.add_argument("adapter", help="FAMILY-X.Y.Z")
+        command.add_argument("-n", "--namespace", default="")
+        if decision:
+            command.add_argument("--reason", required=True, help="why; kept for the audit")
+        command.set_defaults(run=run, decision=decision)
+    check = commands.add_parser("doctor")
+    check.add_argument("-n", "--namespace", default="")
+    check.set_defaults(run=doctor)
+    key = commands.add_parser("key").add_subparsers(required=True, metavar="create").add_parser("create")
+    key.add_argument("name")
+    key.add_argument("--for-namespace", default="", help="namespace whose families plain names mean")
+    key.set_defaults(run=create_key)
+    return parser
+
+
+def _user() -> str:
+    """Who the API server says we are: the only name an approval may carry."""
+    found = json.loads(_kubectl("auth", "whoami", "-o", "json"))
+    return str(found["status"]["userInfo"]["username"])
+
+
+def _get(kind: str, name: str, namespace: str) -> Object:
+    found: Object = json.loads(_kubectl("get", kind, name, *_in(namespace), "-o", "json"))
+    return found
+
+
+def _in(namespace: str) -> tuple[str, ...]:
+    return ("-n", namespace) if namespace else ()
+
+
+def _kubectl(*arguments: str) -> str:
+    done = subprocess.run(("kubectl", *arguments), capture_output=True, text=True, check=False)  # noqa: S603, S607
+    if done.returncode:
+        raise Problem((done.stderr or done.stdout).strip())
+    return done.stdout
