@@ -22,11 +22,12 @@ ATTEMPTS_UNTIL_FAILED = 3  # a temporary failure is a verdict from then on, and 
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """One adapter. Times are of the monotonic clock, except `verified_at`."""
+    """One adapter. Times are of the monotonic clock, except `verified_at`. `done_at`: when the last step ended."""
 
     digest: str
     has_files: bool = False
     doing: Doing | None = None
+    done_at: float = float("-inf")
     permanent: bool = False
     attempts: int = 0
     retry_at: float = 0.0

@@ -73,10 +73,11 @@ class Loop:
     async def look(self) -> None:
         """One pass; also called by `drain`, hence one at a time."""
         async with self._looking:
+            begun = time.monotonic()
             models = await self._observe()
             desired = self._desired()
             if desired is not None:
-                self._act(desired, models)
+                self._act(desired, models, begun)
                 self._tell(desired)
             self.looked_at = time.monotonic()
 
@@ -105,7 +106,7 @@ class Loop:
         self.process = process
         self._metrics.engine_healthy.set(process.healthy)
 
-    def _act(self, desired: Desired, models: Models | None) -> None:
+    def _act(self, desired: Desired, models: Models | None, begun: float) -> None:
         spec, now = desired.spec, time.monotonic()
         wanted = {w.engine_name: w for w in spec.adapters}
         for w in spec.adapters:
@@ -121,6 +122,7 @@ class Loop:
             listed=models.adapters if models else None,
             folder=self._folder,
             now=now,
+            begun=begun,
             max_cpu_loras=spec.max_cpu_loras,
             drain_seconds=spec.drain_seconds,
         )

@@ -70,8 +70,8 @@ WORK = (Fetch, Load, Verify)
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """One look. `listed` is {name: path} of /v1/models, None while vLLM does not answer; an adapter's folder is
-    `folder`/NAME."""
+    """One look, begun at `begun`. `listed` is {name: path} of /v1/models, None while vLLM does not answer; an adapter's
+    folder is `folder`/NAME."""
 
     wanted: tuple[WantedAdapter, ...]
     held: Mapping[str, Held]
@@ -80,6 +80,7 @@ class Seen:
     now: float
     max_cpu_loras: int = 16
     drain_seconds: float = 60.0
+    begun: float = float("inf")
 
     def is_listed(self, name: str) -> bool:
         """Whether vLLM has it registered, as far as is known."""
@@ -88,6 +89,10 @@ class Seen:
     def lists_elsewhere(self, name: str) -> bool:
         """Whether vLLM registered the name with another path than the sealed folder."""
         return self.listed is not None and self.listed.get(name, self.path(name)) != self.path(name)
+
+    def is_busy(self, held: Held) -> bool:
+        """Whether a step runs, or ended after this look began: what the look says about it may be from before."""
+        return held.doing is not None or held.done_at > self.begun
 
     def path(self, name: str) -> str:
         """The adapter's sealed folder."""
@@ -122,12 +127,12 @@ def plan(seen: Seen) -> tuple[Action, ...]:
 
 def waits_for_room(name: str, held: Held, seen: Seen) -> bool:
     """Whether nothing but a full engine keeps it from being loaded."""
-    able = held.has_files and not held.permanent and held.doing is None
+    able = held.has_files and not held.permanent and not seen.is_busy(held)
     return able and seen.listed is not None and name not in seen.listed and _registered(seen) >= seen.max_cpu_loras
 
 
 def _bring(name: str, held: Held, seen: Seen, *, room: int) -> Action | None:
-    if held.doing:
+    if seen.is_busy(held):
         return None
     if seen.lists_elsewhere(name) or (held.permanent and seen.is_listed(name)):
         return Unload(name) if held.quiet_scrapes >= QUIET_SCRAPES else None
@@ -143,7 +148,7 @@ def _bring(name: str, held: Held, seen: Seen, *, room: int) -> Action | None:
 
 
 def _leave(name: str, held: Held, seen: Seen) -> Action | None:
-    if held.doing or seen.listed is None or held.draining_since is None:
+    if seen.is_busy(held) or seen.listed is None or held.draining_since is None:
         return None
     quiet, since = held.quiet_scrapes >= QUIET_SCRAPES, seen.now - held.draining_since
     if name in seen.listed:

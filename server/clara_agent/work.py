@@ -102,6 +102,7 @@ class Worker:
             self.held[name] = replace(self.held[name], doing=None)
         else:
             self.held[name] = change(self.held[name])
+        self.held[name] = replace(self.held[name], done_at=time.monotonic())
         self._on_done()
 
     def _failure(self, name: str, error: AdapterError) -> Change:

@@ -133,3 +133,10 @@ def test_other_bytes_under_the_same_name_leave_before_the_wanted_ones_come():
 def test_a_name_registered_from_another_path_is_taken_out():
     look = seen(wanted("a"), held={"a": sealed()})
     assert plan(replace(look, listed={"a": "/tmp/elsewhere"})) == (Unload("a"),)
+
+
+def test_a_step_that_ended_while_the_look_was_under_way_is_judged_by_the_next_look():
+    just_loaded = leaving(5, done_at=NOW - 0.1)  # listed by now, but this look's list is from before
+    look = seen(wanted("a", "retire"), held={"a": just_loaded}, begun=NOW - 0.2)
+    assert plan(look) == ()
+    assert plan(replace(look, begun=NOW)) == (DeleteFiles("a"),)
