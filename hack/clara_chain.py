@@ -31,7 +31,14 @@ Object = dict[str, Any]
 T = TypeVar("T")
 
 # Measured by hack/base-model/spike.py: what a base of four million parameters needs (examples/demo/data/README.md).
-HYPERPARAMETERS: Object = {"rank": 16, "alpha": 32, "learningRate": 3.0e-3, "epochs": 8, "globalBatchSize": 12, "maxLength": 256}
+HYPERPARAMETERS: Object = {
+    "rank": 16,
+    "alpha": 32,
+    "learningRate": 3.0e-3,
+    "epochs": 8,
+    "globalBatchSize": 12,
+    "maxLength": 256,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +99,9 @@ def training_job(name: str, namespace: str, family: str, data: list[str], base: 
     return clara("TrainingJob", name, namespace, defaults | spec)
 
 
-def serving_deployment(name: str, namespace: str, families: list[str], base: Base, *, replicas: int = 2, **engine: Any) -> Object:
+def serving_deployment(
+    name: str, namespace: str, families: list[str], base: Base, *, replicas: int = 2, **engine: Any
+) -> Object:
     """A ServingDeployment of the demo."""
     sizes: Object = {"replicas": replicas, "maxLoras": 2, "maxCpuLoras": 4, "maxLoraRank": 16, "maxModelLength": 512}
     spec = {
@@ -105,7 +114,12 @@ def serving_deployment(name: str, namespace: str, families: list[str], base: Bas
 
 def clara(kind: str, name: str, namespace: str, spec: Object) -> Object:
     """Any of Clara's objects."""
-    return {"apiVersion": "clara.vcc.dev/v1alpha1", "kind": kind, "metadata": {"name": name, "namespace": namespace}, "spec": spec}
+    return {
+        "apiVersion": "clara.vcc.dev/v1alpha1",
+        "kind": kind,
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": spec,
+    }
 
 
 def apply(*manifests: Object | str) -> None:
@@ -131,7 +145,9 @@ def condition(obj: Object | None, type_: str) -> Object:
     return next((c for c in found if c["type"] == type_), {})
 
 
-def wait_for(kind: str, name: str, namespace: str, type_: str = "Ready", *, status: str = "True", seconds: float = 300) -> Object:
+def wait_for(
+    kind: str, name: str, namespace: str, type_: str = "Ready", *, status: str = "True", seconds: float = 300
+) -> Object:
     """Wait until a condition has that status for the object's own generation; the last sight of it when it never does."""
 
     def there() -> Object | None:
@@ -149,7 +165,9 @@ def wait_for_reason(kind: str, name: str, namespace: str, type_: str, reason: st
         obj = get(kind, name, namespace)
         return obj if condition(obj, type_).get("reason") == reason else None
 
-    return until(there, f"{kind} {namespace}/{name} {type_}: {reason}", seconds, lambda: describe(kind, name, namespace))
+    return until(
+        there, f"{kind} {namespace}/{name} {type_}: {reason}", seconds, lambda: describe(kind, name, namespace)
+    )
 
 
 def until(look: Callable[[], T | None], what: str, seconds: float, explain: Callable[[], str] = str) -> T:
@@ -198,7 +216,11 @@ class Answer:
 
 def ask(model: Any, question: str, *, max_tokens: int = 96, timeout: float = 60, **more: Any) -> Answer:
     """One chat completion, greedy."""
-    body: Object = {"messages": [{"role": "user", "content": question}], "max_tokens": max_tokens, "temperature": 0} | more
+    body: Object = {
+        "messages": [{"role": "user", "content": question}],
+        "max_tokens": max_tokens,
+        "temperature": 0,
+    } | more
     if model is not None:
         body["model"] = model
     return post("/v1/chat/completions", body, timeout=timeout)
@@ -222,7 +244,13 @@ def post(path: str, body: Any, *, timeout: float = 60) -> Answer:
 
 def stream(model: str, question: str, *, max_tokens: int = 64, timeout: float = 60) -> Iterator[Object]:
     """The chunks of a streamed chat completion."""
-    body = {"model": model, "messages": [{"role": "user", "content": question}], "max_tokens": max_tokens, "temperature": 0, "stream": True}
+    body = {
+        "model": model,
+        "messages": [{"role": "user", "content": question}],
+        "max_tokens": max_tokens,
+        "temperature": 0,
+        "stream": True,
+    }
     request = urllib.request.Request(
         f"{GATEWAY}/v1/chat/completions", data=json.dumps(body).encode(), headers={"Content-Type": "application/json"}
     )

@@ -50,7 +50,9 @@ def run(*command: str, stdin: str | None = None, env: Mapping[str, str] | None =
         command, input=stdin, capture_output=True, text=True, env=dict(env or environment()), check=False
     )
     if done.returncode:
-        raise RuntimeError(f"{' '.join(command[:8])} ended with {done.returncode}: {(done.stderr or done.stdout).strip()}")
+        raise RuntimeError(
+            f"{' '.join(command[:8])} ended with {done.returncode}: {(done.stderr or done.stdout).strip()}"
+        )
     return done.stdout
 
 
@@ -103,7 +105,11 @@ def values(namespaces: Sequence[str], env: Mapping[str, str]) -> dict[str, Any]:
         "serviceAccountIssuer": issuer,
         "artifactStore": {
             "prefix": f"s3://{BUCKET}",
-            "allowedPrefixes": [f"s3://{BUCKET}/models", f"s3://{BUCKET}/data", f"s3://{BUCKET}/adapters/{{namespace}}"],
+            "allowedPrefixes": [
+                f"s3://{BUCKET}/models",
+                f"s3://{BUCKET}/data",
+                f"s3://{BUCKET}/adapters/{{namespace}}",
+            ],
         },
         "engine": {"cpu": True},
         "gateway": {"hostPort": 8080, "defaultNamespace": namespaces[0]},

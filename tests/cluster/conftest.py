@@ -6,8 +6,6 @@ something put it back and leave the served families Ready; each uses names of it
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import clara_chain as chain
 import clara_install
 import pytest
@@ -30,14 +28,14 @@ def base() -> chain.Base:
 
 
 @pytest.fixture(scope="session")
-def clara(base: chain.Base) -> Iterator[chain.Base]:
+def clara(base: chain.Base) -> chain.Base:
     """Clara installed, two tenants, base and data in the store, no custom resources left from an earlier run."""
     clara_install.install([RECHT, FINANZEN])
     chain.fill_store(base)
     for namespace in (RECHT, FINANZEN):
         for kind in ("sdep", "adp", "tj", "gds"):
             clara_install.kubectl("delete", kind, "--all", "-n", namespace, "--wait", "--timeout=120s")
-    yield base
+    return base
 
 
 @pytest.fixture(scope="session")

@@ -54,7 +54,9 @@ def test_the_artifact_says_how_it_came_to_be(served: chain.Base):
     adapter = chain.get("adp", "steuerrecht-1.0.0", RECHT)
     assert adapter is not None
     key = adapter["spec"]["artifact"]["uri"].removeprefix(f"s3://{clara_install.BUCKET}/")
-    stored = clara_install.s3(clara_install.environment()).get_object(Bucket=clara_install.BUCKET, Key=f"{key}/manifest.json")
+    stored = clara_install.s3(clara_install.environment()).get_object(
+        Bucket=clara_install.BUCKET, Key=f"{key}/manifest.json"
+    )
     manifest = json.loads(stored["Body"].read())
     assert manifest["baseModel"]["digest"] == served.digest
     assert manifest["weightsDigest"] == adapter["status"]["weightsDigest"]
@@ -70,7 +72,9 @@ def test_every_step_left_an_event(served: chain.Base):
 
 def test_nothing_is_written_while_nothing_happens(served: chain.Base):
     def versions() -> dict[str, str]:
-        listed = json.loads(clara_install.kubectl("get", "tj,adp,gds,sdep,engines.clara.vcc.dev", "-n", RECHT, "-o", "json"))
+        listed = json.loads(
+            clara_install.kubectl("get", "tj,adp,gds,sdep,engines.clara.vcc.dev", "-n", RECHT, "-o", "json")
+        )
         return {f"{o['kind']}/{o['metadata']['name']}": o["metadata"]["resourceVersion"] for o in listed["items"]}
 
     import time

@@ -33,7 +33,9 @@ def source() -> tuple[str, Files, Manifest]:
 
 def publish(name: str, files: Files, manifest: Manifest) -> tuple[str, str]:
     """Put a variant under a key of its own; its URI and the digest of its manifest."""
-    entries = [FileEntry(path=p, size=len(d), sha256=sha256_digest(d).removeprefix("sha256:")) for p, d in files.items()]
+    entries = [
+        FileEntry(path=p, size=len(d), sha256=sha256_digest(d).removeprefix("sha256:")) for p, d in files.items()
+    ]
     manifest = manifest.model_copy(update={"files": entries})
     client = clara_install.s3(clara_install.environment())
     key = f"adapters/{RECHT}/brought/{name}"

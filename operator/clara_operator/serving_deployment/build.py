@@ -185,6 +185,7 @@ def _engine(seen: Seen, settings: Settings) -> dict[str, Any]:
         VLLM_NO_USAGE_STATS="1",
         DO_NOT_TRACK="1",
         CLARA_ENGINE_SECRET_DIR=GUARD_DIR,
+        CLARA_DRAIN_SECONDS=str(seen.spec.engine.drain_seconds),
         CLARA_TOKEN_ISSUER=settings.service_account_issuer,
         CLARA_GATEWAY_IDENTITY=settings.gateway_identity,
     )
