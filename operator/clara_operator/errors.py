@@ -8,6 +8,7 @@ from __future__ import annotations
 
 UNREACHABLE = 0  # the status of an ApiError that never got an answer
 
+_WRONG_TYPE = "failed to create typed patch object"  # a server-side apply against the schema is answered with a 500
 _TEMPORARY = {401, 404, 408, 409, 410, 429}  # and every 5xx
 
 
@@ -41,6 +42,8 @@ class LeaseLost(Exception):
 def translated(error: ApiError, doing: str) -> Temporary | Permanent:
     """The same failure in our two words; raise it `from error`."""
     said = f"{doing}: {error.message or error.reason}"
+    if _WRONG_TYPE in error.message:
+        return Permanent(said)
     if error.status == UNREACHABLE or error.status >= 500 or error.status in _TEMPORARY:
         return Temporary(said, error.retry_after)
     return Permanent(said)

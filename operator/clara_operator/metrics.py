@@ -19,20 +19,27 @@ RECONCILE_SECONDS = Histogram(
 PROGRESS_MESSAGES = Counter("clara_progress_messages", "Progress messages by answer", ["code"])
 
 Numbers = Callable[[], Mapping[str, float]]
+Ages = Callable[[], Mapping[str, Mapping[str, float]]]  # metric → kind → seconds
 
 
 class StateCollector(Collector):
     """Gauges computed at scrape time from the cache and the queue: nothing to keep in step."""
 
-    def __init__(self, cluster: Cluster, numbers: Numbers) -> None:
+    def __init__(self, cluster: Cluster, numbers: Numbers, ages: Ages) -> None:
         self._cluster = cluster
         self._numbers = numbers
+        self._ages = ages
 
     def collect(self) -> Iterator[Metric]:
         """One scrape."""
         yield from self._jobs()
         for name, value in self._numbers().items():
             yield GaugeMetricFamily(f"clara_{name}", name.replace("_", " "), value=value)
+        for name, by_kind in self._ages().items():
+            gauge = GaugeMetricFamily(f"clara_{name}", name.replace("_", " "), labels=["kind"])
+            for kind, seconds in by_kind.items():
+                gauge.add_metric([kind], seconds)
+            yield gauge
 
     def _jobs(self) -> Iterator[Metric]:
         states: Count[tuple[str, str]] = Count()

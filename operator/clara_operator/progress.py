@@ -29,11 +29,16 @@ from clara_operator.errors import ApiError
 from clara_operator.metrics import PROGRESS_MESSAGES
 from clara_operator.plan import Key
 from clara_operator.runtime.api import Api
+from clara_operator.runtime.rate import Rate
 from clara_operator.runtime.resources import ENDPOINT_SLICE, SECRET
 
 log = logging.getLogger("clara.progress")
 TRAINER = "clara-trainer"
 REVIEW_SECONDS = 60.0  # how long a token's review is believed
+WAKE_SECONDS = 1.0
+RATE_SECONDS = 10.0
+MESSAGES = 100  # per pod in RATE_SECONDS: ten steps a second, each reported
+STRANGERS = 30  # per address in RATE_SECONDS
 RENEW_SECONDS = 3600.0
 SECRET_NAME = "clara-progress-tls"
 
@@ -55,12 +60,19 @@ class ProgressEndpoint:
     namespace: str
     pod_ip: str
     port: int
-    wake: Callable[[Key], None]
+    wake: Callable[[Key, float], None]  # look at the key after so many seconds
     is_leading: Callable[[], bool]
     clock: Callable[[], float] = time.monotonic
     _reviews: dict[str, tuple[float, dict[str, Any]]] = field(default_factory=dict)
+    _woken: dict[Key, float] = field(default_factory=dict)
+    _messages: Rate = field(init=False)  # by pod uid
+    _strangers: Rate = field(init=False)  # tokens not seen before, by address: each costs the API server a review
     _tls: ssl.SSLContext = field(default_factory=lambda: ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
     ready: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self._messages = Rate(MESSAGES, RATE_SECONDS, self.clock)
+        self._strangers = Rate(STRANGERS, RATE_SECONDS, self.clock)
 
     async def lead(self) -> None:
         """What the leader does: keys in the Secret, its address in the EndpointSlice; then keep both fresh."""
@@ -149,7 +161,8 @@ class ProgressEndpoint:
         except web.HTTPRequestEntityTooLarge:
             status, message = 413, f"a progress message has at most {MAX_BODY_BYTES} bytes"
         PROGRESS_MESSAGES.labels(str(status)).inc()
-        return web.json_response({"message": message}, status=status)
+        headers = {"Retry-After": f"{RATE_SECONDS:.0f}"} if status in (429, 503) else {}
+        return web.json_response({"message": message}, status=status, headers=headers)
 
     async def _believe(self, request: web.Request) -> None:
         if not self.is_leading():
@@ -175,13 +188,23 @@ class ProgressEndpoint:
             tokens_per_second=message.number("tokens_per_second"),
         )
         self.cluster.record_progress(namespace, name, int(attempt), sample)
-        self.wake(Key("TrainingJob", namespace, name))
+        self._wake(Key("TrainingJob", namespace, name))
+
+    def _wake(self, key: Key) -> None:
+        """At most once per second and job, however many steps a second takes."""
+        now = self.clock()
+        last = self._woken.get(key, now - WAKE_SECONDS)
+        if last > now:
+            return  # it will be looked at anyway
+        due = max(now, last + WAKE_SECONDS)
+        self._woken = {k: v for k, v in self._woken.items() if v > now - WAKE_SECONDS} | {key: due}
+        self.wake(key, due - now)
 
     async def _authorize(self, request: web.Request, namespace: str, name: str, attempt: str) -> None:
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         if scheme != "Bearer" or not token:
             raise Refusal(401, "a projected ServiceAccount token is needed: Authorization: Bearer …")
-        user = await self._review(token)
+        user = await self._review(token, request.remote or "")
         if user.get("username") != f"system:serviceaccount:{namespace}:{TRAINER}":
             raise Refusal(403, f"only ServiceAccount {TRAINER} of namespace {namespace} reports here")
         extra = user.get("extra") or {}
@@ -193,13 +216,17 @@ class ProgressEndpoint:
         marks = pod["metadata"].get("labels") or {}
         if marks.get(labels.TRAINING_JOB) != labels.label_value(name) or marks.get(labels.ATTEMPT) != attempt:
             raise Refusal(403, f"pod {pod_name} does not belong to attempt {attempt} of TrainingJob {name}")
+        if not self._messages.allows(pod_uid):
+            raise Refusal(429, f"at most {MESSAGES} messages in {RATE_SECONDS:.0f} s; report every few steps")
 
-    async def _review(self, token: str) -> dict[str, Any]:
+    async def _review(self, token: str, address: str) -> dict[str, Any]:
         """The user behind a token, as the API server says."""
         slot, now = hashlib.sha256(token.encode()).hexdigest(), self.clock()
         known = self._reviews.get(slot)
         if known is not None and now - known[0] < REVIEW_SECONDS:
             return known[1]
+        if not self._strangers.allows(address):
+            raise Refusal(429, f"too many new tokens from {address}; wait {RATE_SECONDS:.0f} s")
         body = {
             "apiVersion": "authentication.k8s.io/v1",
             "kind": "TokenReview",

@@ -7,6 +7,7 @@ write of the same plan succeeded, and by the workers when the API server refuses
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import secrets
 import time
@@ -53,12 +54,13 @@ class Recorder:
                 await self._write(key, uid, event)
             except ApiError as error:
                 log.warning("event not written", extra={"key": str(key), "reason": event.reason, "error": str(error)})
+            finally:
+                self._queue.task_done()
 
     async def drain(self, seconds: float) -> None:
-        """Wait until the queue is empty, but not longer."""
-        deadline = self.clock() + seconds
-        while not self._queue.empty() and self.clock() < deadline:
-            await asyncio.sleep(0.02)
+        """Wait until all is written, but not longer."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._queue.join(), seconds)
 
     async def _write(self, key: Key, uid: str, event: Event) -> None:
         now = self.clock()

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from clara_operator.cluster import Cluster
@@ -22,12 +21,9 @@ class Intake:
     cluster: Cluster
     queue: WorkQueue
     triggers: Triggers
-    clock: Callable[[], float] = time.monotonic
-    heard: dict[str, float] = field(default_factory=dict)  # kind → when an event came last
 
     def event(self, kind: str, type_: str | None, body: Mapping[str, Any]) -> None:
         """One watch event; `type_` None is an item of a list."""
-        self.heard[kind] = self.clock()
         meta = body["metadata"]
         if type_ == "DELETED":
             self._forget(kind, meta["namespace"], meta["name"], meta.get("uid"))
@@ -41,11 +37,13 @@ class Intake:
             return
         self._fire(kind, old, new)
 
-    def vanish(self, kind: str, namespace: str, uids: set[str]) -> None:
-        """A fresh list holds only these uids."""
+    def vanish(self, kind: str, namespace: str, uids: set[str], as_of: str) -> None:
+        """A list as of that resourceVersion holds only these uids; what is newer than the list is kept."""
         for ns, name in list(self.cluster.keys(kind)):
             obj = self.cluster.get(kind, ns, name)
-            if ns == namespace and obj is not None and obj["metadata"]["uid"] not in uids:
+            if ns != namespace or obj is None or obj["metadata"]["uid"] in uids:
+                continue
+            if not _older({"resourceVersion": as_of}, obj["metadata"]):
                 self._forget(kind, ns, name, obj["metadata"]["uid"])
 
     def resync(self) -> None:

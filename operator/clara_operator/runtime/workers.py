@@ -27,6 +27,7 @@ Reconcile = Callable[[Key, Cluster, Settings, datetime], Plan | None]
 ECHO_SECONDS = 2.0  # how long our own write may take to come back
 ECHO_PAUSE = 0.02
 PERMANENT_DELAY = 60.0
+STUCK_SECONDS = 120.0
 
 
 @dataclass(slots=True)
@@ -47,6 +48,11 @@ class Workers:
         async with asyncio.TaskGroup() as group:
             for _ in range(self.settings.workers):
                 group.create_task(self._work())
+
+    def stuck(self) -> list[str]:
+        """Sentences about reconciles that do not end."""
+        now = time.monotonic()
+        return [f"{key} is worked on for {now - t:.0f} s" for key, t in self.busy.items() if now - t > STUCK_SECONDS]
 
     async def _work(self) -> None:
         while (key := await self.queue.get()) is not None:
@@ -73,7 +79,8 @@ class Workers:
             log.info("tried again later", extra={"key": str(key), "error": str(error), "delay": round(delay, 2)})
             return
         except LeaseLost:
-            raise
+            self.queue.close()  # this process ends; whoever leads now looks at every key
+            return
         except Permanent as error:
             self._refused(key, str(error))
             return

@@ -8,32 +8,39 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import clara_testing.toy_operator as toy
 import pytest
 import yaml
+from aiohttp import ClientError, ClientSession
 from clara_api.meta import API_VERSION
 from clara_operator.errors import ApiError
 from clara_operator.runtime.api import APPLY, MERGE, Api
 from clara_operator.runtime.connection import Connection, connect
 from clara_operator.runtime.resources import BY_KIND, LEASE
+from clara_testing.api_proxy import ApiProxy
 
 ROOT = Path(__file__).parents[3]
 DATASETS = BY_KIND["GoldenDataset"]
+OPERATOR = {
+    "Impersonate-User": "system:serviceaccount:clara-system:clara-operator",
+    "Impersonate-Group": "system:masters",
+}
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 
 
 @pytest.fixture(scope="session")
 def connection() -> Connection:
-    """The cluster of KUBECONFIG, or the local one."""
+    """The cluster of KUBECONFIG, or the local one; as the operator, because a policy lets nobody else write a status."""
     path = Path(os.environ.get("KUBECONFIG") or ROOT / ".cluster" / "kubeconfig")
     if not path.exists():
         pytest.fail(f"{path} does not exist: run `make cluster-up`, or set KUBECONFIG")
     os.environ["KUBECONFIG"] = str(path)
-    return connect()
+    found = connect()
+    return replace(found, fixed_headers=found.fixed_headers | OPERATOR)
 
 
 @dataclass
@@ -42,6 +49,7 @@ class Kube:
 
     api: Api
     namespace: str
+    outputs: Path
 
     async def add(self, name: str, label: str = "one") -> None:
         """A GoldenDataset that the toy will talk about."""
@@ -87,11 +95,12 @@ class Kube:
             if await fact():
                 return
             await asyncio.sleep(0.1)
-        pytest.fail(f"not within {seconds} s: {what}")
+        logs = "\n".join(f"{p.name}: {p.read_text()[-3000:]}" for p in self.outputs.glob("*.log"))
+        pytest.fail(f"not within {seconds} s: {what}\n{logs}")
 
 
 @pytest.fixture
-async def kube(connection: Connection, request: pytest.FixtureRequest) -> AsyncIterator[Kube]:
+async def kube(connection: Connection, request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Kube]:
     """An own namespace, gone afterwards; the CRDs are applied when the cluster has none."""
     api = Api(connection, timeout=30)
     for file in sorted((ROOT / "crds").glob("*.yaml")):
@@ -104,9 +113,24 @@ async def kube(connection: Connection, request: pytest.FixtureRequest) -> AsyncI
     name = f"runtime-{os.getpid()}-{abs(hash(request.node.name)) % 10**6}"
     body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
     await api.request("POST", "/api/v1/namespaces", body=body)
-    yield Kube(api, name)
+    yield Kube(api, name, tmp_path)
     await api.request("DELETE", f"/api/v1/namespaces/{name}")
     await api.close()
+
+
+@pytest.fixture
+async def proxy(connection: Connection, tmp_path: Path) -> AsyncIterator[ApiProxy]:
+    """What the replicas take for the API server; it can be cut."""
+    async with ApiProxy(connection).serving() as one:
+        named = {"name": "proxy"}
+        config = {
+            "current-context": "proxy",
+            "contexts": [named | {"context": {"cluster": "proxy", "user": "proxy"}}],
+            "clusters": [named | {"cluster": {"server": one.url}}],
+            "users": [named | {"user": {}}],
+        }
+        (tmp_path / "kubeconfig").write_text(yaml.safe_dump(config))
+        yield one
 
 
 @dataclass
@@ -116,6 +140,18 @@ class Replica:
     name: str
     process: subprocess.Popen[bytes]
     output: Path
+    metrics_port: int
+
+    async def ready(self) -> bool:
+        """What its /readyz says."""
+        try:
+            async with (
+                ClientSession() as session,
+                session.get(f"http://127.0.0.1:{self.metrics_port}/readyz") as answer,
+            ):
+                return answer.status == 200
+        except ClientError:
+            return False
 
     def log(self) -> str:
         """What it said so far."""
@@ -123,7 +159,7 @@ class Replica:
 
 
 @pytest.fixture
-def replica(connection: Connection, kube: Kube, tmp_path: Path) -> Iterator[Callable[..., Replica]]:
+def replica(proxy: ApiProxy, kube: Kube, tmp_path: Path) -> Iterator[Callable[..., Replica]]:
     """Start toy operators: replica('a', CLARA_LEASE_SECONDS='3')."""
     started: list[Replica] = []
 
@@ -131,6 +167,7 @@ def replica(connection: Connection, kube: Kube, tmp_path: Path) -> Iterator[Call
         port = 20000 + (os.getpid() * 7 + len(started) * 2) % 20000
         output = tmp_path / f"{name}-{len(started)}.log"
         own = {
+            "KUBECONFIG": str(tmp_path / "kubeconfig"),
             "CLARA_NAMESPACE": kube.namespace,
             "CLARA_WATCH_NAMESPACES": kube.namespace,
             "CLARA_POD_NAME": name,
@@ -146,7 +183,7 @@ def replica(connection: Connection, kube: Kube, tmp_path: Path) -> Iterator[Call
             process = subprocess.Popen(
                 [sys.executable, toy.__file__], env=os.environ | own | environment, stdout=log, stderr=log
             )
-        started.append(Replica(name, process, output))
+        started.append(Replica(name, process, output, port + 1))
         return started[-1]
 
     yield start

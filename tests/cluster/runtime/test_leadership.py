@@ -16,11 +16,7 @@ async def test_a_leader_frozen_past_its_lease_writes_nothing_when_it_goes_on(kub
 
     await kube.until("a leads and writes", a_writes, 60)
     standby = replica("b", CLARA_LEASE_SECONDS="3")
-
-    async def b_is_ready():
-        return "clara" in standby.log() or standby.process.poll() is None and await asyncio.sleep(5, True)
-
-    await kube.until("b started", b_is_ready, 60)
+    await kube.until("b is a standby with warm caches", standby.ready, 60)
     frozen.process.send_signal(signal.SIGSTOP)
     await kube.label("gds", "two")
 
@@ -45,8 +41,8 @@ async def test_a_leader_that_is_asked_to_end_releases_the_lease_and_the_next_one
         return await kube.said("gds") == "a saw one"
 
     await kube.until("a leads", a_writes, 60)
-    replica("b", CLARA_LEASE_SECONDS="15")
-    await asyncio.sleep(8)  # b is a standby with warm caches
+    standby = replica("b", CLARA_LEASE_SECONDS="15")
+    await kube.until("b is a standby with warm caches", standby.ready, 60)
     first.process.send_signal(signal.SIGTERM)
     started = time.monotonic()
     await kube.label("gds", "two")

@@ -2,47 +2,27 @@
 
 from __future__ import annotations
 
-import yaml
-from clara_testing.api_proxy import ApiProxy
 
-
-def kubeconfig(url: str) -> str:
-    return yaml.safe_dump(
-        {
-            "current-context": "proxy",
-            "contexts": [{"name": "proxy", "context": {"cluster": "proxy", "user": "proxy"}}],
-            "clusters": [{"name": "proxy", "cluster": {"server": url}}],
-            "users": [{"name": "proxy", "user": {}}],
-        }
-    )
-
-
-async def test_what_vanished_while_the_watch_was_down_is_forgotten_within_one_relist(
-    kube, replica, connection, tmp_path
-):
+async def test_what_vanished_while_the_watch_was_down_is_forgotten_within_one_relist(kube, replica, proxy):
     await kube.add("only")
-    async with ApiProxy(connection).serving() as proxy:
-        (tmp_path / "kubeconfig").write_text(kubeconfig(proxy.url))
-        operator = replica(
-            "a", KUBECONFIG=str(tmp_path / "kubeconfig"), CLARA_SWEEP_SECONDS="100000", CLARA_RESYNC_SECONDS="100000"
-        )
+    operator = replica("a", CLARA_SWEEP_SECONDS="100000", CLARA_RESYNC_SECONDS="100000")
 
-        async def seen():
-            return await kube.said("only") == "a saw one"
+    async def seen():
+        return await kube.said("only") == "a saw one"
 
-        await kube.until("the operator saw it", seen, 60)
-        proxy.cut()
-        await kube.delete("only")  # the last of its kind: the relist brings no event at all
-        await kube.add("after")
-        proxy.heal()
+    await kube.until("the operator saw it", seen, 60)
+    proxy.cut()
+    await kube.delete("only")  # the last of its kind: the relist brings no event at all
+    await kube.add("after")
+    proxy.heal()
 
-        async def told():
-            return "gone only" in operator.log()
+    async def told():
+        return "gone only" in operator.log()
 
-        await kube.until("the operator forgot it", told, 15)
-        assert operator.process.poll() is None, operator.log()
+    await kube.until("the operator forgot it", told, 15)
+    assert operator.process.poll() is None, operator.log()
 
-        async def goes_on():
-            return await kube.said("after") == "a saw one"
+    async def goes_on():
+        return await kube.said("after") == "a saw one"
 
-        await kube.until("the operator sees what is new", goes_on, 15)
+    await kube.until("the operator sees what is new", goes_on, 15)
