@@ -1,12 +1,13 @@
 """Installations of the chart in namespaces of their own, on a cluster that has no other one meanwhile.
 
-Policies and CRDs belong to the cluster, so two installations cannot live beside each other: one that is there is uninstalled
-first, and brought back with its own values at the end.
+Policies, roles and CRDs belong to the cluster, so two installations cannot live beside each other. One that is there may be in
+somebody's use: the tests replace it for a while, and bring it back with its own values, only with CLARA_TESTS_MAY_REPLACE=1.
 """
 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import pytest
 
 Object = dict[str, Any]
 CHART = str(clara_install.ROOT / "helm/clara")
+OWN = "chart-test-"  # namespaces of these tests
 
 
 class Cluster:
@@ -59,24 +61,43 @@ class Cluster:
         found = clara_install.values(namespaces, self.env)
         return found | {"gateway": {"hostPort": 0}, "createNamespaces": True} | changes
 
+    def namespaces(self) -> set[str]:
+        """Their names."""
+        return {n["metadata"]["name"] for n in self.get("namespaces")["items"]}
+
     def delete_namespaces(self, *names: str) -> None:
         """And wait until they are gone."""
-        self.kubectl("delete", "namespace", *names, "--ignore-not-found", "--wait", "--timeout=120s")
+        if names:
+            self.kubectl("delete", "namespace", *names, "--ignore-not-found", "--wait", "--timeout=120s")
 
 
 @pytest.fixture(scope="package")
 def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """A cluster without an installation of Clara, but for those the tests make."""
     cluster = Cluster(tmp_path_factory.mktemp("helm"))
-    there = json.loads(cluster.helm("list", "-A", "--all", "-o", "json", "--filter", "^clara$"))
+    leftover = [name for name in cluster.namespaces() if name.startswith(OWN)]  # of a run that was interrupted
     before = []
-    for release in there:
+    for release in json.loads(cluster.helm("list", "-A", "-o", "json")):
         where = (release["name"], "--namespace", release["namespace"])
-        before.append((where, json.loads(cluster.helm("get", "values", *where, "-o", "json"))))
-        cluster.helm("uninstall", *where, "--wait")
+        if not release["chart"].startswith("clara-"):
+            continue
+        if release["namespace"] not in leftover:
+            may_replace(release)
+            before.append((where, json.loads(cluster.helm("get", "values", *where, "-o", "json"))))
+        cluster.helm("uninstall", *where)
+    cluster.delete_namespaces(*leftover)
     yield cluster
     for where, values in before:
         cluster.helm("install", where[0], CHART, *where[1:], "--take-ownership", values=values)
+
+
+def may_replace(release: Object) -> None:
+    """Fail with the choice a person has."""
+    if os.environ.get("CLARA_TESTS_MAY_REPLACE") != "1":
+        pytest.fail(
+            f"Clara is installed as {release['name']} in {release['namespace']}, and somebody may be using it. These tests need "
+            "a cluster without: set CLARA_TESTS_MAY_REPLACE=1 to have it replaced for some minutes and brought back"
+        )
 
 
 @pytest.fixture(scope="package")

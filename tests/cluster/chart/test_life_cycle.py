@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 CHART = str(clara_install.ROOT / "helm/clara")
-FIRST, SECOND, TENANT = "chart-first", "chart-second", "chart-tenant"
+FIRST, SECOND, TENANT = "chart-test-first", "chart-test-second", "chart-test-tenant"
 DIGEST = "sha256:" + "b" * 64
 Object = dict[str, Any]
 
@@ -177,4 +177,4 @@ def test_another_name_is_refused_until_it_takes_ownership_and_then_everything_fo
 def test_a_tenant_namespace_ends_when_the_operator_is_gone(cluster):
     cluster.helm("uninstall", "two", "--namespace", SECOND, "--wait", "--timeout", "120s")
     cluster.delete_namespaces(TENANT)
-    assert TENANT not in {n["metadata"]["name"] for n in cluster.get("namespaces")["items"]}
+    assert TENANT not in cluster.namespaces()
