@@ -46,10 +46,21 @@ def read_model_request(raw: bytes) -> ModelRequest:
         raise RefusalError(400, "invalid_json", "The body is nested too deeply.") from error
     if "model" not in members:
         raise RefusalError(400, "missing_model", "The body has no 'model'. GET /v1/models lists the names you may use.")
+    _refuse_what_stops_engines(members)
     asked, start, end = members["model"]
     if not isinstance(asked, str) or not asked.strip():
         raise RefusalError(400, "missing_model", f"'model' must be a name, not {text[start:end][:40]}.")
     return ModelRequest(text, asked, start, end, stream=members.get("stream", (False, 0, 0))[0] is True)
+
+
+def _refuse_what_stops_engines(members: dict[str, tuple[object, int, int]]) -> None:
+    """Log-probabilities of the prompt: with LoRA enabled, vLLM 0.32 on CPU dies in the batch that asks for them, and every
+    other request of that engine with it."""
+    prompt_logprobs = members.get("prompt_logprobs", (None, 0, 0))[0]
+    echo, logprobs = members.get("echo", (None, 0, 0))[0], members.get("logprobs", (None, 0, 0))[0]
+    if prompt_logprobs is not None or (echo and logprobs is not None):
+        name = "prompt_logprobs" if prompt_logprobs is not None else "echo with logprobs"
+        raise RefusalError(400, "unsupported_parameter", f"'{name}' is not supported: it can stop an engine for everybody.")
 
 
 def _members(text: str) -> dict[str, tuple[object, int, int]]:

@@ -190,7 +190,8 @@ def _engine(seen: Seen, settings: Settings) -> dict[str, Any]:
         CLARA_GATEWAY_IDENTITY=settings.gateway_identity,
     )
     if settings.cpu_engines:
-        env += _env(VLLM_CPU_KVCACHE_SPACE=str(settings.kv_cache_gib))
+        # Without it vLLM compiles C++ at the first request for log-probabilities; the image has no compiler.
+        env += _env(VLLM_CPU_KVCACHE_SPACE=str(settings.kv_cache_gib), TORCHDYNAMO_DISABLE="1")
     probe = {"httpGet": {"path": "/health", "port": settings.engine_port}}
     container: dict[str, Any] = {
         "name": "engine",

@@ -62,7 +62,7 @@ def engine_arguments(spec: ServingDeploymentSpec, settings: Settings) -> list[st
         f"--max-model-len={engine.max_model_length}",
         "--middleware=clara_agent.engine_guard.Guard",
         f"--shutdown-timeout={engine.drain_seconds}",
-        "--disable-uvicorn-access-log",
+        "--disable-access-log-for-endpoints=/health,/metrics,/v1/models",
     ]
     if settings.cpu_engines:
         arguments.append("--enforce-eager")

@@ -58,3 +58,11 @@ def test_every_other_value_reaches_the_engine_unchanged(others: dict):
     body = {**others, "model": "asked"}
     sent = read_model_request(json.dumps(body, ensure_ascii=False).encode("utf-8", "ignore")).asking_for("served")
     assert json.loads(sent)["model"] == "served"
+
+
+@pytest.mark.parametrize("field", ['"prompt_logprobs": 1', '"prompt_logprobs": 0', '"echo": true, "logprobs": 1'])
+def test_what_would_stop_an_engine_for_everybody_is_refused(field: str):
+    with pytest.raises(RefusalError) as refused:
+        read_model_request(f'{{"model": "steuerrecht", {field}}}'.encode())
+    assert refused.value.status == 400
+    assert refused.value.code == "unsupported_parameter"
