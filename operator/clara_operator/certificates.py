@@ -1,14 +1,14 @@
 """The progress endpoint's own CA and certificate, kept in the Secret `clara-progress-tls`. Pure but for the dice of openssl.
 
 The leaf lives 90 days and is replaced at two thirds of its life without a restart; the CA lives 10 years and is replaced two
-years before its end, with the old one kept in the bundle, so that pods started before still trust the endpoint.
+years before its end. Pods started before know the old CA only: it signs the new one, and that signature is sent with the leaf.
 """
 
 from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from cryptography import x509
@@ -55,14 +55,14 @@ def renewed(keys: Keys | None, namespace: str, now: datetime) -> Keys:
     bundle = x509.load_pem_x509_certificates(keys.bundle.encode())
     if bundle[0].not_valid_after_utc - now < CA_OVERLAP:
         authority, ca_key = _make_ca(now)
+        bridge = _pem(_signed_ca(authority.subject, ca_key, bundle[0].subject, _loaded(keys.ca_key), now))
         kept = "".join(_pem(c) for c in bundle if c.not_valid_after_utc > now)
-        return _with_leaf(_pem(authority) + kept, ca_key, namespace, now)
+        made = _with_leaf(_pem(authority) + kept, ca_key, namespace, now)
+        return replace(made, certificate=made.certificate + bridge)
     leaf = x509.load_pem_x509_certificate(keys.certificate.encode())
     born, dies = leaf.not_valid_before_utc, leaf.not_valid_after_utc
     if now > born + (dies - born) * 2 / 3 or _names(leaf) != host_names(namespace):
-        kept_key = serialization.load_pem_private_key(keys.ca_key.encode(), None)
-        assert isinstance(kept_key, ec.EllipticCurvePrivateKey)
-        return _with_leaf(keys.bundle, kept_key, namespace, now)
+        return _with_leaf(keys.bundle, _loaded(keys.ca_key), namespace, now)
     return keys
 
 
@@ -74,18 +74,27 @@ def host_names(namespace: str) -> list[str]:
 def _make_ca(now: datetime) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"clara-progress-ca {now:%Y-%m-%d}")])
+    return _signed_ca(name, key, name, key, now), key
+
+
+def _signed_ca(
+    name: x509.Name,
+    key: ec.EllipticCurvePrivateKey,
+    issuer: x509.Name,
+    issuer_key: ec.EllipticCurvePrivateKey,
+    now: datetime,
+) -> x509.Certificate:
     usage = x509.KeyUsage(
         digital_signature=True, key_cert_sign=True, crl_sign=True, content_commitment=False, key_encipherment=False,
         data_encipherment=False, key_agreement=False, encipher_only=False, decipher_only=False,
     )  # fmt: skip
-    certificate = (
-        _builder(name, name, key.public_key(), now, CA_LIFE)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+    return (
+        _builder(name, issuer, key.public_key(), now, CA_LIFE)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=1), critical=True)
         .add_extension(usage, critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .sign(key, hashes.SHA256())
+        .sign(issuer_key, hashes.SHA256())
     )
-    return certificate, key
 
 
 def _with_leaf(bundle: str, ca_key: ec.EllipticCurvePrivateKey, namespace: str, now: datetime) -> Keys:
@@ -120,6 +129,12 @@ def _builder(
 
 def _names(leaf: x509.Certificate) -> list[str]:
     return leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value.get_values_for_type(x509.DNSName)
+
+
+def _loaded(pem: str) -> ec.EllipticCurvePrivateKey:
+    key = serialization.load_pem_private_key(pem.encode(), None)
+    assert isinstance(key, ec.EllipticCurvePrivateKey)
+    return key
 
 
 def _pem(certificate: x509.Certificate) -> str:
