@@ -59,6 +59,12 @@ class ApiProxy:
         self._forgotten.clear()
 
     async def _pass(self, request: web.Request) -> web.StreamResponse:
+        try:
+            return await self._answer(request)
+        except ClientError as error:  # the server behind is away
+            return web.json_response({"message": repr(error), "reason": "BadGateway"}, status=502)
+
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
         if self._cut and "/leases" not in request.path:
             return web.json_response({"message": "cut", "reason": "ServiceUnavailable"}, status=503)
         watch = request.query.get("watch") == "true"
