@@ -18,7 +18,7 @@ import json
 import os
 import sys
 
-from clara_images.content import IMAGES, ROOT
+from clara_images.content import IMAGES, ROOT, chosen
 from clara_images.layers import Build
 from clara_images.tools import Problem, prerequisites
 
@@ -49,14 +49,6 @@ def main() -> int:
         (ROOT / ".cluster").mkdir(exist_ok=True)
         (ROOT / ".cluster" / "images.json").write_text(values)
     return 0
-
-
-def chosen(names: list[str], variant: str) -> list[str]:
-    """The images to build; Problem for a name that is none of them, or has no such variant."""
-    built = [name for name in IMAGES if (name, variant) != ("engine", "gpu")]
-    if unknown := [name for name in names if name not in built]:
-        raise Problem(f"no {variant} image is named {', '.join(unknown)}\n  cure: choose from {', '.join(built)}")
-    return names or built
 
 
 if __name__ == "__main__":

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from .tools import Problem
+
 HERE = Path(__file__).resolve().parent.parent
 ROOT = HERE.parent
 
@@ -51,6 +53,14 @@ CPU_DROP = (
     "nvidia/cu13/lib/libcusolverMg.so.12", "nvidia/cu13/lib/libnvperf_*.so", "nvidia/cu13/lib/libcheckpoint.so",
     "nvidia/nvshmem/lib/nvshmem_transport_*",
 )  # fmt: skip
+
+
+def chosen(names: list[str], variant: Variant) -> list[str]:
+    """The images to build, all without names; Problem for a name that is none of them, or has no such variant."""
+    built = [name for name in IMAGES if (name, variant) != ("engine", "gpu")]  # uv.lock holds vLLM's CPU build only
+    if unknown := [name for name in names if name not in built]:
+        raise Problem(f"no {variant} image is named {', '.join(unknown)}\n  cure: choose from {', '.join(built)}")
+    return names or built
 
 
 def drop(layer: str, variant: Variant) -> str:

@@ -18,12 +18,12 @@ JUNK = ("var/cache/apt/archives", "var/lib/apt/lists", "usr/share/doc", "usr/sha
 
 @dataclass(slots=True)
 class Build:
-    """One run. `base_image` empty: the operating system comes from debootstrap."""
+    """One run. `base_image` empty: the operating system comes from debootstrap. `exported` holds the lock per layer, once read."""
 
     registry: str
     variant: Variant = "cpu"
     base_image: str = ""
-    _exported: dict[str, str] = field(default_factory=dict)
+    exported: dict[str, str] = field(default_factory=dict)
 
     def reference(self, name: str) -> str:
         """REGISTRY/clara-NAME:TAG."""
@@ -80,11 +80,11 @@ class Build:
 
     def requirements(self, layer: str) -> str:
         """The lock for the extras of one layer, with hashes."""
-        if layer not in self._exported:
+        if layer not in self.exported:
             extras = [word for extra in content.EXTRAS[layer] for word in ("--extra", extra)]
             quiet = ("--quiet", "--frozen", "--no-dev", "--no-emit-project", "--no-header", "--no-annotate")
-            self._exported[layer] = run(uv(), "export", *quiet, *extras, cwd=ROOT)
-        return self._exported[layer]
+            self.exported[layer] = run(uv(), "export", *quiet, *extras, cwd=ROOT)
+        return self.exported[layer]
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -61,6 +62,21 @@ def approval(by: str, decision: str = "Approved") -> Object:
 
 def patch(name: str, user: str, spec: Object, kind: str = "adp") -> list[str]:
     return ["patch", kind, name, "-n", TENANT, f"--as={user}", "--type=merge", "-p", json.dumps({"spec": spec})]
+
+
+def test_no_policy_holds_an_expression_of_the_wrong_type(cluster):
+    """The API server checks expressions against the CRDs' schemas and says so in the policy's status."""
+
+    def checked() -> list[Object]:
+        found = cluster.get("validatingadmissionpolicies", "-l", "app.kubernetes.io/name=clara")["items"]
+        return [p for p in found if p.get("status", {}).get("observedGeneration") == p["metadata"]["generation"]]
+
+    deadline = time.monotonic() + 30
+    while len(checked()) < 8 and time.monotonic() < deadline:
+        time.sleep(0.5)
+    warnings = {p["metadata"]["name"]: p["status"].get("typeChecking", {}).get("expressionWarnings") for p in checked()}
+    assert len(warnings) >= 8
+    assert {name: found for name, found in warnings.items() if found} == {}
 
 
 # -- approval ---------------------------------------------------------------------------------------------------------

@@ -7,7 +7,9 @@ import shutil
 
 import pytest
 from clara_images import content
+from clara_images.layers import Build
 from clara_images.registry import is_local, manifest_url
+from clara_images.tools import Problem
 
 LAYER = "0123456789ab"
 
@@ -82,3 +84,17 @@ def test_a_registry_elsewhere_is_only_spoken_to_with_tls():
     assert manifest_url("198.18.0.1:5000/clara-engine:1") == "http://198.18.0.1:5000/v2/clara-engine/manifests/1"
     assert manifest_url("reg.example:443/a/b:1") == "https://reg.example:443/v2/a/b/manifests/1"
     assert not is_local("reg.example/198.18.0.1")
+
+
+def test_the_gpu_variant_has_no_engine_and_says_which_images_it_has():
+    assert content.chosen([], "gpu") == ["operator", "gateway", "trainer"]
+    assert content.chosen([], "cpu") == ["operator", "gateway", "trainer", "engine"]
+    with pytest.raises(Problem, match="no gpu image is named engine\n  cure: choose from operator, gateway, trainer"):
+        content.chosen(["engine"], "gpu")
+
+
+def test_a_gpu_image_never_takes_the_name_of_a_cpu_image():
+    lock = {"ml": "torch==2.13.0"}
+    cpu, gpu = (Build("registry.example", variant, exported=lock).reference("trainer") for variant in ("cpu", "gpu"))
+    assert cpu != gpu
+    assert gpu.endswith("-gpu")
