@@ -92,7 +92,7 @@ def training_job(name: str, namespace: str, family: str, data: list[str], base: 
         "data": [{"uri": f"s3://{BUCKET}/data/{file}"} for file in data],
         "validation": {"fraction": 0.05},
         "evaluation": {"goldenDatasetRef": {"name": f"{family}-golden-v1"}},
-        "resources": {"requests": {"memory": "1Gi"}},
+        "resources": {"requests": {"cpu": "250m", "memory": "1Gi"}, "limits": {"cpu": "1"}},
         "scratch": "2Gi",
         "license": "CC0-1.0",
     }

@@ -47,7 +47,7 @@ def condition(type_: str, status: ConditionStatus | str, reason: str, message: s
         raise ValueError(f"'{reason}' is no reason of clara_api.reasons")
     return Condition(
         type=type_,
-        status=status,  # type: ignore[arg-type]  # the enum's values are the three words
+        status=status,
         reason=reason,
         message=message[:4096] or REASONS[reason],
         observed_generation=generation,

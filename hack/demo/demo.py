@@ -87,11 +87,7 @@ def watch_training(jobs: tuple[str, ...]) -> None:
     deadline = time.monotonic() + 900
     while True:
         found = [chain.get("tj", name, NS) for name in jobs]
-        lines = []
-        for obj in found:
-            display = ((obj or {}).get("status") or {}).get("display") or {}
-            lines.append(f"{(obj or {'metadata': {'name': '?'}})['metadata']['name']}: {display.get('state', '')} {display.get('progress', '')}"
-                         f" loss {display.get('loss', '-') or '-'} ETA {display.get('eta', '-') or '-'}")  # fmt: skip
+        lines = [progress_line(name, obj) for name, obj in zip(jobs, found, strict=True)]
         if (text := "  " + "   ".join(lines)) != shown:
             print(text, flush=True)
             shown = text
@@ -104,6 +100,12 @@ def watch_training(jobs: tuple[str, ...]) -> None:
         if time.monotonic() > deadline:
             raise RuntimeError("training did not end within 900 s")
         time.sleep(1)
+
+
+def progress_line(name: str, obj: chain.Object | None) -> str:
+    """One job as people read it."""
+    display = ((obj or {}).get("status") or {}).get("display") or {}
+    return f"{name}: {display.get('state', '')} {display.get('progress', '')} loss {display.get('loss') or '-'}"
 
 
 def decided(adapters: tuple[str, ...]) -> None:

@@ -60,7 +60,9 @@ def _refuse_what_stops_engines(members: dict[str, tuple[object, int, int]]) -> N
     echo, logprobs = members.get("echo", (None, 0, 0))[0], members.get("logprobs", (None, 0, 0))[0]
     if prompt_logprobs is not None or (echo and logprobs is not None):
         name = "prompt_logprobs" if prompt_logprobs is not None else "echo with logprobs"
-        raise RefusalError(400, "unsupported_parameter", f"'{name}' is not supported: it can stop an engine for everybody.")
+        raise RefusalError(
+            400, "unsupported_parameter", f"'{name}' is not supported: it can stop an engine for everybody."
+        )
 
 
 def _members(text: str) -> dict[str, tuple[object, int, int]]:

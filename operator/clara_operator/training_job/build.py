@@ -137,7 +137,8 @@ def _labels(seen: Seen, purpose: str, attempt: int) -> dict[str, str]:
 
 def build_adapter(seen: Seen, outcome: Outcome, version: str) -> Create:
     """The Adapter of a finished run: POSTed, never applied. No ownerReference: it outlives its job."""
-    assert outcome.artifact_uri and outcome.artifact_digest
+    assert outcome.artifact_uri is not None
+    assert outcome.artifact_digest is not None
     spec = AdapterSpec(
         family=seen.spec.family,
         version=version,

@@ -77,13 +77,9 @@ def _with_training(verdict: Verdict, progress: Progress | None, seen: Seen) -> V
     if verdict.reason != reasons.PREPARING or progress is None or progress.step == 0:
         return verdict
     job = verdict.job
-    return Verdict(
-        verdict.situation,
-        reasons.TRAINING,
-        f"attempt {job.attempt if job else 1} on {job.pod.node if job and job.pod else 'its node'} takes {progress.total_steps} steps",
-        verdict.locked,
-        verdict.job,
-    )
+    where = job.pod.node if job and job.pod and job.pod.node else "its node"
+    message = f"attempt {job.attempt if job else 1} on {where} takes {progress.total_steps} steps"
+    return Verdict(verdict.situation, reasons.TRAINING, message, verdict.locked, verdict.job)
 
 
 def _conditions(seen: Seen, verdict: Verdict, outcome: Outcome | None) -> list[Condition]:
