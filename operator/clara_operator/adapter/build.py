@@ -9,7 +9,7 @@ from clara_api import labels
 from clara_api.adapter import Approval
 from clara_api.digests import json_digest
 from clara_api.handoff.run import EvaluationRun, RecordRun, ServingLimits
-from clara_api.meta import BaseModelRef
+from clara_api.meta import BaseModelRef, Resources
 
 from clara_operator.adapter.observe import Golden, Seen
 from clara_operator.job_pod import JobPod, build_job, build_run_config, owner_reference
@@ -114,6 +114,8 @@ def _pod(seen: Seen, purpose: str, attempt: int, suffix: str, run_json: str) -> 
         owner=owner_reference("Adapter", seen.key.name, seen.uid),
         run_json=run_json,
         uris=(),
+        resources=seen.resources if purpose == labels.PURPOSE_EVALUATE else Resources(),
+        scheduling=seen.scheduling,
         ttl_seconds=KEPT_SECONDS,
     )
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from clara_api import labels
 from clara_api.adapter import AdapterSpec, AdapterStatus, engine_name
 from clara_api.golden_dataset import GoldenDatasetSpec
-from clara_api.meta import BaseModelRef
+from clara_api.meta import BaseModelRef, Resources, Scheduling
 from pydantic import ValidationError
 
 from clara_operator.cluster import Cluster
@@ -57,7 +56,8 @@ class Seen:
     base: BaseModelRef | None = None  # None: nobody in the namespace says where the base lies
     serving: Serving = Serving()
     max_lora_rank: int | None = None
-    deleted_at: datetime | None = None
+    resources: Resources = Resources()  # the evaluation needs what the training needed
+    scheduling: Scheduling = Scheduling()
 
     @property
     def engine_name(self) -> str:
@@ -77,6 +77,7 @@ def observe(key: Key, cluster: Cluster) -> Seen | None:
         return None
     wanted = spec.evaluation.golden_dataset_ref.name if spec.evaluation else None
     deployments = [d for d in cluster.all("ServingDeployment", key.namespace) if _serves(d, spec)]
+    made_by = _training_job(cluster, key.namespace, obj)
     ranks = [d["spec"].get("engine", {}).get("maxLoraRank", 64) for d in deployments]
     return Seen(
         key=key,
@@ -92,7 +93,17 @@ def observe(key: Key, cluster: Cluster) -> Seen | None:
         base=_base(cluster, key.namespace, spec, obj),
         serving=_serving(cluster, key.namespace, spec, deployments),
         max_lora_rank=min(ranks) if ranks else None,
+        resources=Resources.model_validate(made_by.get("resources") or {}),
+        scheduling=Scheduling.model_validate(made_by.get("scheduling") or {}),
     )
+
+
+def _training_job(cluster: Cluster, namespace: str, adapter: Manifest) -> dict[str, Any]:
+    """The spec of the run that made it, while that TrainingJob is there."""
+    name = (adapter["metadata"].get("labels") or {}).get(labels.TRAINING_JOB)
+    job = cluster.get("TrainingJob", namespace, name) if name else None
+    spec: dict[str, Any] = job["spec"] if job else {}
+    return spec
 
 
 def _serves(deployment: Manifest, spec: AdapterSpec) -> bool:

@@ -14,6 +14,7 @@ from typing import Any
 
 import clara_install
 import pytest
+from chart.people import SYSTEM, TENANT
 
 Object = dict[str, Any]
 CHART = str(clara_install.ROOT / "helm/clara")
@@ -104,3 +105,22 @@ def may_replace(release: Object) -> None:
 def had_policies(alone: Cluster) -> bool:
     """Whether policies of an earlier installation were there; otherwise the tests leave none."""
     return bool(alone.get("validatingadmissionpolicies", "-l", "app.kubernetes.io/name=clara")["items"])
+
+
+@pytest.fixture(scope="package")
+def policed(alone: Cluster, had_policies: bool) -> Iterator[Cluster]:
+    """The chart without pods, and people: anna reviews, bert edits, dora only uses Clara."""
+    alone.kubectl("create", "namespace", SYSTEM)
+    nobody = {"operator": {"replicas": 0}, "gateway": {"replicas": 0, "hostPort": 0}}
+    alone.helm(
+        "install", "policies", CHART, "--namespace", SYSTEM, "--take-ownership", values=alone.values(TENANT, **nobody)
+    )
+    for person, role in (("anna", "clara-reviewer"), ("bert", "edit"), ("dora", "clara-user")):
+        alone.kubectl("create", "rolebinding", person, "-n", TENANT, f"--clusterrole={role}", f"--user={person}")
+    yield alone
+    alone.delete_namespaces(TENANT)
+    alone.helm("uninstall", "policies", "--namespace", SYSTEM)
+    alone.delete_namespaces(SYSTEM)
+    if not had_policies:
+        for kind in ("validatingadmissionpolicybindings", "validatingadmissionpolicies"):
+            alone.kubectl("delete", kind, "-l", "app.kubernetes.io/name=clara")
