@@ -64,9 +64,9 @@ install: .venv/.ready cluster-up images ## install Clara into the cluster with i
 
 # -- the whole thing --------------------------------------------------------------------------------------------------
 .PHONY: test
-test: check cluster-up images ## every test: unit, contract, and the scenarios on the real cluster
-	@$(BIN)/pytest -q tests/contract
-	@$(BIN)/pytest tests/cluster
+test: cluster-up check images ## every test: unit, contract, and the scenarios on the real cluster
+	@$(BIN)/pytest -q --durations=5 tests/contract
+	@CLARA_TESTS_MAY_REPLACE=1 $(BIN)/pytest -v --durations=10 tests/cluster
 
 .PHONY: demo
 demo: install ## from manifests to answers: train, evaluate, approve, serve, change versions

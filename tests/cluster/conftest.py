@@ -50,6 +50,8 @@ def served(clara: chain.Base) -> chain.Base:
     )
     for family in ("steuerrecht", "baurecht"):
         chain.wait_for("tj", f"{family}-first", RECHT, "Succeeded", seconds=600)
-        chain.wait_for("adp", f"{family}-1.0.0", RECHT, seconds=400)
+        chain.wait_for_decision(f"{family}-1.0.0", RECHT)
+    for family in ("steuerrecht", "baurecht"):
+        chain.wait_for("adp", f"{family}-1.0.0", RECHT, seconds=200)
     chain.wait_for("sdep", "verwaltung", RECHT, seconds=120)
     return clara

@@ -28,6 +28,7 @@ PACKAGES = {
     "/usr/bin/socat": "socat",
     "/usr/sbin/debootstrap": "debootstrap",
     "/usr/bin/openssl": "openssl",
+    "/usr/bin/lua5.4": "lua5.4",  # runs the Argo CD health scripts in the tests
     "/sbin/ip": "iproute2",
     "/bin/mount": "mount",
     "/etc/ssl/certs/ca-certificates.crt": "ca-certificates",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from clara_api import labels
@@ -56,8 +56,8 @@ class Seen:
     base: BaseModelRef | None = None  # None: nobody in the namespace says where the base lies
     serving: Serving = Serving()
     max_lora_rank: int | None = None
-    resources: Resources = Resources()  # the evaluation needs what the training needed
-    scheduling: Scheduling = Scheduling()
+    resources: Resources = field(default_factory=Resources)  # the evaluation needs what the training needed
+    scheduling: Scheduling = field(default_factory=Scheduling)
 
     @property
     def engine_name(self) -> str:
