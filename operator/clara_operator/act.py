@@ -32,6 +32,7 @@ class Actor:
     cluster: Cluster
     recorder: Recorder
     fence: Callable[[], None]
+    learn: Callable[[str, Manifest], None] | None = None  # the intake: what is read live wakes whoever depends on it
     _applied: dict[tuple[str, str, str, str], tuple[str, str]] = field(default_factory=dict)
 
     async def act(self, key: Key, plan: Plan) -> str | None:
@@ -77,9 +78,12 @@ class Actor:
         self._remember(manifest["kind"], made)
 
     def _remember(self, kind: str, obj: Manifest) -> None:
-        """What was read live is as good as a watch event."""
-        known = self.cluster.get(kind, obj["metadata"]["namespace"], obj["metadata"]["name"])
-        if kind in self.cluster.watched and known is None:
+        """What was read live is as good as a watch event, and must wake as many: its own echo will look like no change."""
+        if kind not in self.cluster.watched:
+            return
+        if self.learn is not None:
+            self.learn(kind, obj)
+        elif self.cluster.get(kind, obj["metadata"]["namespace"], obj["metadata"]["name"]) is None:
             self.cluster.put(kind, project(kind, {"kind": kind, **obj}))
 
     async def _apply(self, apply: Apply) -> None:

@@ -110,7 +110,8 @@ async def run(
     watches = Watches(settings.watch_namespaces, after_gap=sweep.soon)
     recorder = Recorder(api, settings.pod_name)
     leader = Leader(api, settings.namespace, settings.pod_name, settings.lease_seconds)
-    workers = Workers(queue, cluster, Actor(api, cluster, recorder, leader.fence), recorder, settings, reconcilers)
+    actor = Actor(api, cluster, recorder, leader.fence, lambda kind, obj: intake.event(kind, "ADDED", obj))
+    workers = Workers(queue, cluster, actor, recorder, settings, reconcilers)
     progress = ProgressEndpoint(
         api,
         cluster,

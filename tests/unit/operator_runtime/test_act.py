@@ -8,6 +8,8 @@ from clara_operator.cluster import Cluster
 from clara_operator.errors import LeaseLost, Permanent, Temporary
 from clara_operator.plan import Apply, Create, Event, Key, Plan, Ref, StatusWrite
 from clara_operator.recorder import Recorder
+from clara_operator.runtime.intake import Intake
+from clara_operator.runtime.queue import WorkQueue
 from clara_operator.runtime.resources import WATCHED
 
 KEY = Key("Adapter", "recht", "steuerrecht-1.0.0")
@@ -146,3 +148,15 @@ async def test_a_refusal_is_one_of_two_words_and_keeps_what_the_server_said(desk
     with pytest.raises(word, match=answer[2][:20]) as refused:
         await desk.act(create=(Create(JOB),))
     assert refused.value.__cause__ is not None
+
+
+async def test_what_was_created_wakes_whoever_depends_on_it_although_its_echo_changes_nothing(api, server):
+    """The Adapter of a finished run: the watch event that follows the POST is equal to what the POST returned."""
+    cluster, queue = Cluster(watched=frozenset(r.kind for r in WATCHED)), WorkQueue()
+    intake = Intake(
+        cluster, queue, lambda kind, old, new, _: {Key(kind, "recht", new["metadata"]["name"])} if new else set()
+    )
+    actor = Actor(api, cluster, Recorder(api, "pod"), lambda: None, lambda kind, obj: intake.event(kind, "ADDED", obj))
+    adapter = thing("clara.vcc.dev/v1alpha1", "Adapter", "steuerrecht-1.1.0", spec={"family": "steuerrecht"})
+    await actor.act(KEY, Plan(create=(Create(adapter),)))
+    assert await queue.get() == Key("Adapter", "recht", "steuerrecht-1.1.0")
