@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from urllib.request import urlopen
 
 import clara_chain as chain
@@ -77,8 +78,12 @@ def test_nothing_is_written_while_nothing_happens(served: chain.Base):
         )
         return {f"{o['kind']}/{o['metadata']['name']}": o["metadata"]["resourceVersion"] for o in listed["items"]}
 
-    import time
+    def settled() -> bool | None:
+        before = versions()
+        time.sleep(5)
+        return True if versions() == before else None
 
+    chain.until(settled, "the last decision being recorded", 90)
     before = versions()
     time.sleep(20)
     assert versions() == before
