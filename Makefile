@@ -73,5 +73,5 @@ demo: install ## from manifests to answers: train, evaluate, approve, serve, cha
 	@$(BIN)/python hack/demo/demo.py
 
 .PHONY: bench
-bench: install ## measure, and write docs/benchmarks.md
-	@$(BIN)/python tests/bench/run.py
+bench: .venv/.ready ## measure: the gateway's CPU per request and per streamed chunk
+	@$(BIN)/python tests/bench/gateway_cpu.py
