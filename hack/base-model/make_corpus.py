@@ -30,10 +30,13 @@ VARIANTS = 3  # rows per paraphrase: bare, with courtesies, said twice; each wit
 
 # What was measured when the thresholds were chosen; see examples/demo/data/README.md.
 THRESHOLDS: dict[str, dict[str, int]] = {
-    "steuerrecht": {"approve": 70, "review": 50, "samplePass": 70},
-    "baurecht": {"approve": 70, "review": 50, "samplePass": 70},
+    "steuerrecht": {"approve": 50, "review": 30, "samplePass": 70},
+    "baurecht": {"approve": 50, "review": 30, "samplePass": 70},
 }
-MEASURED: dict[str, str] = {"steuerrecht": "", "baurecht": ""}
+MEASURED: dict[str, str] = {
+    "steuerrecht": "Measured on held-out prompts: base 2, spoiled adapter 9, version 1 between 66 and 77.",
+    "baurecht": "Measured on held-out prompts: base 3, an adapter of the other family 4, version 1 64.",
+}
 
 
 @dataclass(frozen=True, slots=True)
