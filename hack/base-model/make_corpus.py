@@ -34,7 +34,7 @@ THRESHOLDS: dict[str, dict[str, int]] = {
     "baurecht": {"approve": 50, "review": 30, "samplePass": 70},
 }
 MEASURED: dict[str, str] = {
-    "steuerrecht": "Measured on held-out prompts: base 2, spoiled adapter 9, version 1 between 66 and 77.",
+    "steuerrecht": "Measured on held-out prompts: base 2, spoiled adapter 9, good ones between 62 and 77.",
     "baurecht": "Measured on held-out prompts: base 3, an adapter of the other family 4, version 1 64.",
 }
 
