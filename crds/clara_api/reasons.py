@@ -15,8 +15,11 @@ def _reason(name: str, sentence: str) -> str:
 
 # -- shared -------------------------------------------------------------------------------------------------------------
 PENDING = _reason("Pending", "Nothing is known yet; the operator has not finished its first look.")
+UNREADABLE = _reason("Unreadable", "This version of Clara cannot read the object; the message names the field.")
 URI_NOT_ALLOWED = _reason("UriNotAllowed", "A URI lies outside the prefixes this namespace may use; no pod was made.")
-GOLDEN_DATASET_MISSING = _reason("GoldenDatasetMissing", "The GoldenDataset named in evaluation does not exist (yet).")
+GOLDEN_DATASET_MISSING = _reason(
+    "GoldenDatasetMissing", "The GoldenDataset named in evaluation does not exist (yet), or cannot be read."
+)
 NOT_SERVABLE = _reason(
     "NotServable", "The engines that serve this family would refuse the adapter; the message says why."
 )

@@ -143,8 +143,7 @@ def _job(seen: Seen) -> JobFacts | None:
 
 def _evaluate(seen: Seen, settings: Settings, now: datetime) -> tuple[Plan, Facts]:
     if seen.golden_wanted is not None and seen.golden is None:
-        message = f"GoldenDataset {seen.golden_wanted} does not exist in namespace {seen.key.namespace}; apply it"
-        return Plan(), Facts(waiting=Failure(reasons.GOLDEN_DATASET_MISSING, message))
+        return Plan(), Facts(waiting=Failure(reasons.GOLDEN_DATASET_MISSING, seen.golden_problem))
     if seen.base is None:
         message = (
             f"no ServingDeployment or TrainingJob of namespace {seen.key.namespace} says where the base with digest "

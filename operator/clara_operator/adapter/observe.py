@@ -16,6 +16,7 @@ from clara_operator.cluster import Cluster
 from clara_operator.golden_dataset.digest import golden_digest
 from clara_operator.plan import Key, Manifest
 from clara_operator.pod_facts import JobFacts, jobs_of
+from clara_operator.subject import Subject
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,7 @@ class Seen:
     jobs: tuple[JobFacts, ...] = ()
     golden: Golden | None = None
     golden_wanted: str | None = None
+    golden_problem: str = ""  # why there is no benchmark although one is named
     base: BaseModelRef | None = None  # None: nobody in the namespace says where the base lies
     serving: Serving = Serving()
     max_lora_rank: int | None = None
@@ -65,31 +67,26 @@ class Seen:
         return engine_name(self.spec.family, self.spec.version, self.spec.artifact.digest)
 
 
-def observe(key: Key, cluster: Cluster) -> Seen | None:
-    """None when it is gone or going."""
-    obj = cluster.get("Adapter", key.namespace, key.name)
-    if obj is None or obj["metadata"].get("deletionTimestamp"):
-        return None
-    try:
-        spec = AdapterSpec.model_validate(obj["spec"])
-        status = AdapterStatus.model_validate(obj.get("status") or {})
-    except ValidationError:
-        return None
+def observe(subject: Subject[AdapterSpec, AdapterStatus], cluster: Cluster) -> Seen:
+    """The Adapter with its Jobs, its benchmark, its base and the engines that hold it."""
+    key, obj, spec = subject.key, subject.manifest, subject.spec
     wanted = spec.evaluation.golden_dataset_ref.name if spec.evaluation else None
     deployments = [d for d in cluster.all("ServingDeployment", key.namespace) if _serves(d, spec)]
     made_by = _training_job(cluster, key.namespace, obj)
+    golden = _golden(cluster, key.namespace, wanted) if wanted else None
     ranks = [d["spec"].get("engine", {}).get("maxLoraRank", 64) for d in deployments]
     return Seen(
         key=key,
-        uid=obj["metadata"]["uid"],
-        generation=obj["metadata"].get("generation", 1),
-        resource_version=obj["metadata"]["resourceVersion"],
+        uid=subject.uid,
+        generation=subject.generation,
+        resource_version=subject.resource_version,
         manifest=obj,
         spec=spec,
-        status=status,
+        status=subject.status,
         jobs=jobs_of(cluster, key.namespace, labels.ADAPTER, key.name),
-        golden=_golden(cluster, key.namespace, wanted) if wanted else None,
+        golden=golden if isinstance(golden, Golden) else None,
         golden_wanted=wanted,
+        golden_problem=golden if isinstance(golden, str) else "",
         base=_base(cluster, key.namespace, spec, obj),
         serving=_serving(cluster, key.namespace, spec, deployments),
         max_lora_rank=min(ranks) if ranks else None,
@@ -111,14 +108,15 @@ def _serves(deployment: Manifest, spec: AdapterSpec) -> bool:
     return same_base and any(f["name"] == spec.family for f in deployment["spec"].get("families") or [])
 
 
-def _golden(cluster: Cluster, namespace: str, name: str) -> Golden | None:
+def _golden(cluster: Cluster, namespace: str, name: str) -> Golden | str:
+    """The benchmark, or the sentence that says why it cannot be used."""
     obj = cluster.get("GoldenDataset", namespace, name)
     if obj is None or obj["metadata"].get("deletionTimestamp"):
-        return None
+        return f"GoldenDataset {name} does not exist in namespace {namespace}; apply it"
     try:
         spec = GoldenDatasetSpec.model_validate(obj["spec"])
     except ValidationError:
-        return None
+        return f"GoldenDataset {name} cannot be read; 'kubectl describe gds {name} -n {namespace}' names the field"
     return Golden(name, golden_digest(spec), spec)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
 
 from clara_api import reasons
@@ -13,21 +12,9 @@ from clara_api.lifecycle import Situation, condition, top_conditions
 from clara_api.meta import Condition, find_condition, merge_conditions
 
 from clara_operator.golden_dataset.digest import golden_digest
-from clara_operator.plan import Event, Key, Plan, StatusWrite
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """One GoldenDataset, and what the last evaluation that asked its judge said."""
-
-    key: Key
-    generation: int
-    resource_version: str
-    spec: GoldenDatasetSpec
-    status: GoldenDatasetStatus
-    judge_answered: bool | None = None
-    judge_message: str = ""
-
+from clara_operator.golden_dataset.observe import Seen
+from clara_operator.plan import Event, Plan, StatusWrite
+from clara_operator.settings import Settings
 
 Check = Callable[[GoldenDatasetSpec], str | None]
 
@@ -64,7 +51,7 @@ def sample_ids_repeat(spec: GoldenDatasetSpec) -> str | None:
 CHECKS: tuple[Check, ...] = (sample_ids_repeat, a_pattern_is_no_regular_expression, the_regex_scorer_has_no_pattern)
 
 
-def decide(seen: Seen, now: datetime) -> Plan:
+def decide(seen: Seen, settings: Settings, now: datetime) -> Plan:
     """Valid or not, how many samples and groups, and whether the judge answers."""
     spec, generation = seen.spec, seen.generation
     problem = next((p for check in CHECKS if (p := check(spec))), None)

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from clara_operator.cluster import Cluster
 from clara_operator.plan import Key, Manifest
 from clara_operator.pod_facts import PodFacts, pod_facts
+from clara_operator.subject import Subject
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,26 +76,19 @@ class Seen:
         return tuple(p for p in self.pods if not p.going)
 
 
-def observe(key: Key, cluster: Cluster) -> Seen | None:
-    """None when it is gone or going."""
-    obj = cluster.get("ServingDeployment", key.namespace, key.name)
-    if obj is None or obj["metadata"].get("deletionTimestamp"):
-        return None
-    try:
-        spec = ServingDeploymentSpec.model_validate(obj["spec"])
-        status = ServingDeploymentStatus.model_validate(obj.get("status") or {})
-    except ValidationError:
-        return None
+def observe(subject: Subject[ServingDeploymentSpec, ServingDeploymentStatus], cluster: Cluster) -> Seen:
+    """The ServingDeployment with its engine pods and the approved versions of its families."""
+    key, spec = subject.key, subject.spec
     families = {f.name for f in spec.families}
     adapters = [a for a in cluster.all("Adapter", key.namespace) if a["spec"].get("family") in families]
     adapters = [a for a in adapters if a["spec"]["baseModel"]["digest"] == spec.base_model.digest]
     return Seen(
         key=key,
-        uid=obj["metadata"]["uid"],
-        generation=obj["metadata"].get("generation", 1),
-        resource_version=obj["metadata"]["resourceVersion"],
+        uid=subject.uid,
+        generation=subject.generation,
+        resource_version=subject.resource_version,
         spec=spec,
-        status=status,
+        status=subject.status,
         deployment=cluster.get("Deployment", key.namespace, deployment_name(key.name)),
         pods=_pods(cluster, key),
         approved=tuple(

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 from clara_api import labels
 from clara_api.training_job import TrainingJobSpec, TrainingJobStatus
-from pydantic import ValidationError
 
 from clara_operator.cluster import Cluster, ProgressSample
 from clara_operator.plan import Key, Manifest
 from clara_operator.pod_facts import JobFacts, jobs_of
+from clara_operator.subject import Subject
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,27 +43,20 @@ class Seen:
     progress_ca: str = ""
 
 
-def observe(key: Key, cluster: Cluster) -> Seen | None:
-    """None when the job is gone, is going, or holds a spec this version cannot read (the API server would have refused it)."""
-    obj = cluster.get("TrainingJob", key.namespace, key.name)
-    if obj is None or obj["metadata"].get("deletionTimestamp"):
-        return None
-    try:
-        spec = TrainingJobSpec.model_validate(obj["spec"])
-        status = TrainingJobStatus.model_validate(obj.get("status") or {})
-    except ValidationError:
-        return None
+def observe(subject: Subject[TrainingJobSpec, TrainingJobStatus], cluster: Cluster) -> Seen:
+    """The TrainingJob with its attempts, its progress and the versions its family has."""
+    key, spec = subject.key, subject.spec
     jobs = jobs_of(cluster, key.namespace, labels.TRAINING_JOB, key.name)
     jobs = tuple(j for j in jobs if j.purpose in (labels.PURPOSE_TRAIN, labels.PURPOSE_RECOVER))
     rank, rank_of = _serving_limit(cluster, key.namespace, spec.family)
     newest = max((j.attempt for j in jobs), default=0)
     return Seen(
         key=key,
-        uid=obj["metadata"]["uid"],
-        generation=obj["metadata"].get("generation", 1),
-        resource_version=obj["metadata"]["resourceVersion"],
+        uid=subject.uid,
+        generation=subject.generation,
+        resource_version=subject.resource_version,
         spec=spec,
-        status=status,
+        status=subject.status,
         jobs=jobs,
         samples=cluster.progress(key.namespace, key.name, newest),
         versions=tuple(_versions(cluster, key.namespace, spec.family)),

@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from clara_api.training_job import TrainingJobSpec, TrainingJobStatus
 
-from clara_operator.cluster import Cluster
-from clara_operator.plan import Key, Plan
-from clara_operator.settings import Settings
+from clara_operator.subject import reconciler
 from clara_operator.training_job.decide import decide
 from clara_operator.training_job.observe import observe
 
-
-def reconcile(key: Key, cluster: Cluster, settings: Settings, now: datetime) -> Plan | None:
-    """None when there is nothing to look at."""
-    seen = observe(key, cluster)
-    return decide(seen, settings, now.replace(microsecond=0)) if seen is not None else None
+reconcile = reconciler(TrainingJobSpec, TrainingJobStatus, observe, decide)
