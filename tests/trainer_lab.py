@@ -156,7 +156,11 @@ class Lab:
             "baseModel": self.base,
             "artifactUri": trained.artifact_uri,
             "artifactDigest": trained.artifact_digest,
-            "adapterObject": {"kind": "Adapter", "metadata": {"name": "steuerrecht-1.0.0"}},
+            "adapterObject": {
+                "kind": "Adapter",
+                "metadata": {"name": "steuerrecht-1.0.0", "namespace": "amt"},
+                "spec": {"approval": {}},
+            },
             "goldenName": "steuerrecht-golden-v1",
             "goldenDigest": GOLDEN_DIGEST,
             "samples": samples,

@@ -14,7 +14,7 @@ TRAINING_JOB = f"{GROUP}/training-job"
 TRAINING_JOB_UID = f"{GROUP}/training-job-uid"  # an Adapter's link to the run that made it: looked up before a POST
 SERVING_DEPLOYMENT = f"{GROUP}/serving-deployment"
 ATTEMPT = f"{GROUP}/attempt"
-PURPOSE = f"{GROUP}/purpose"  # train | evaluate | record: what a child Job is for
+PURPOSE = f"{GROUP}/purpose"  # train | recover | evaluate | record | list: what a Job is for
 ADAPTER = f"{GROUP}/adapter"
 
 SPEC_DIGEST = f"{GROUP}/spec-digest"  # annotation: digest of the engine spec a Deployment was made from
@@ -25,6 +25,11 @@ SOURCES_DIGEST = f"{GROUP}/sources-digest"  # annotation of an Adapter: likewise
 BASE_URI = f"{GROUP}/base-uri"  # annotation of an Adapter: where its base lay; a hint for evaluation
 GOLDEN_DIGEST = f"{GROUP}/golden-digest"  # annotation of an evaluation Job
 
+# Annotations of the ServiceAccount clara-trainer, written by the chart: what `kubectl clara import` runs, and where it looks.
+TRAINER_IMAGE = f"{GROUP}/trainer-image"
+ARTIFACT_PREFIX = f"{GROUP}/artifact-prefix"
+STORE_SECRET = f"{GROUP}/store-secret"
+
 MANAGED_BY = "app.kubernetes.io/managed-by"
 MANAGER = "clara"
 
@@ -32,6 +37,7 @@ PURPOSE_TRAIN = "train"
 PURPOSE_RECOVER = "recover"
 PURPOSE_EVALUATE = "evaluate"
 PURPOSE_RECORD = "record"
+PURPOSE_LIST = "list"
 
 CHILD_NAME_LIMIT = 52  # a Job adds 11 characters to its pods' names, a label value holds 63
 

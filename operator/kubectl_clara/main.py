@@ -5,7 +5,8 @@
     kubectl clara reject ADAPTER --reason TEXT [-n NS]
     kubectl clara withdraw ADAPTER [-n NS]              take the own decision back: the gate speaks again
     kubectl clara doctor [-n NS]                        everything that is not well, with its message
-    kubectl clara key create NAME [--namespace NS]      an API key for the gateway, and the Secret entry that admits it
+    kubectl clara import [-n NS]                        apply again every Adapter whose artifact lies in the store
+    kubectl clara key create NAME [--for-namespace NS]  an API key for the gateway, and the Secret entry that admits it
 
 Everything goes through the kubectl of the PATH: its context, its credentials, its rights. Nothing is impersonated.
 """
@@ -18,12 +19,17 @@ import json
 import secrets
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from clara_api import labels
+
+from kubectl_clara import import_job
 from kubectl_clara.show import doctor_lines, review_lines
 
 Object = dict[str, Any]
+IMPORT_SECONDS = 300
 
 
 class Problem(Exception):
@@ -82,6 +88,52 @@ def doctor(options: argparse.Namespace) -> None:
     print("\n".join(doctor_lines(listed["items"])))
 
 
+def import_adapters(options: argparse.Namespace) -> None:
+    """Read the Adapters from the store in a pod that has its key; create those that are missing, change none."""
+    account = _get("serviceaccount", "clara-trainer", options.namespace)
+    name = f"clara-import-{secrets.token_hex(4)}"
+    try:
+        manifests = import_job.build(account, name)
+    except KeyError as error:
+        raise Problem(f"ServiceAccount clara-trainer has no annotation {error}; upgrade Clara's chart first") from error
+    space = ("-n", account["metadata"]["namespace"])
+    _kubectl("create", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": manifests}))
+    print(f"Job {name} reads {account['metadata']['annotations'][labels.ARTIFACT_PREFIX]} …", flush=True)
+    try:
+        _wait_for_end(name, space)
+        log = _kubectl("logs", f"job/{name}", *space, "--tail=-1")
+    finally:
+        _kubectl("delete", "job,configmap", name, *space, "--wait=false")
+    adapters = import_job.adapters_in(log)
+    for adapter in adapters:
+        print(f"{adapter['metadata']['name']}: {_create(adapter)}", flush=True)
+    print(f"{len(adapters)} Adapters lie in the store; kubectl get adp {' '.join(space)} shows what becomes of them")
+
+
+def _wait_for_end(job: str, space: tuple[str, ...]) -> None:
+    deadline = time.monotonic() + IMPORT_SECONDS
+    while time.monotonic() < deadline:
+        conditions = json.loads(_kubectl("get", "job", job, *space, "-o", "json"))["status"].get("conditions") or []
+        ended = {c["type"] for c in conditions if c["status"] == "True"}
+        if "Complete" in ended:
+            return
+        if "Failed" in ended:
+            raise Problem(f"Job {job} failed:\n" + _kubectl("logs", f"job/{job}", *space, "--tail=5"))
+        time.sleep(0.5)
+    pods = _kubectl("get", "pods", *space, "-l", f"batch.kubernetes.io/job-name={job}", "-o", "wide")
+    raise Problem(f"Job {job} did not end within {IMPORT_SECONDS} s:\n{pods}")
+
+
+def _create(adapter: Object) -> str:
+    try:
+        _kubectl("create", "-f", "-", stdin=json.dumps(adapter))
+    except Problem as problem:
+        if "AlreadyExists" in str(problem):
+            return "there already"
+        raise
+    return "created"
+
+
 def create_key(options: argparse.Namespace) -> None:
     """Print a new key once, and the Secret entry that holds only its hash."""
     key = f"clara-{secrets.token_urlsafe(32)}"
@@ -112,6 +164,9 @@ def _parser() -> argparse.ArgumentParser:
     check = commands.add_parser("doctor")
     check.add_argument("-n", "--namespace", default="")
     check.set_defaults(run=doctor)
+    restore = commands.add_parser("import")
+    restore.add_argument("-n", "--namespace", default="")
+    restore.set_defaults(run=import_adapters)
     key = commands.add_parser("key").add_subparsers(required=True, metavar="create").add_parser("create")
     key.add_argument("name")
     key.add_argument("--for-namespace", default="", help="namespace whose families plain names mean")
@@ -134,8 +189,11 @@ def _in(namespace: str) -> tuple[str, ...]:
     return ("-n", namespace) if namespace else ()
 
 
-def _kubectl(*arguments: str) -> str:
-    done = subprocess.run(("kubectl", *arguments), capture_output=True, text=True, check=False)  # noqa: S603, S607
+def _kubectl(*arguments: str, stdin: str | None = None) -> str:
+    done = subprocess.run(  # noqa: S603
+        ("kubectl", *arguments),  # noqa: S607
+        input=stdin, capture_output=True, text=True, check=False,
+    )  # fmt: skip
     if done.returncode:
         raise Problem((done.stderr or done.stdout).strip())
     return done.stdout

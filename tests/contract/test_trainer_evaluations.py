@@ -114,6 +114,40 @@ def test_the_newest_decision_is_reported(own):
     }
 
 
+def test_a_decision_that_was_taken_back_is_not_inherited(own):
+    lab, outcome = own
+    for digest, decision, at in (
+        ("a" * 64, "Approved", "2026-05-01T10:00:00Z"),
+        ("b" * 64, "Withdrawn", "2026-05-02T10:00:00Z"),
+    ):
+        lab.do(
+            {
+                "kind": "Record",
+                "namespace": "amt",
+                "name": "x",
+                "uid": "u",
+                "artifactUri": outcome.artifact_uri,
+                "artifactDigest": outcome.artifact_digest,
+                "decision": {"decision": decision, "by": "anna@amt.example", "at": at},
+                "decisionDigest": f"sha256:{digest}",
+            }
+        )
+    assert lab.do(lab.evaluation_run(outcome, goldenDigest=None)).recorded_decision is None
+
+
+def test_every_adapter_of_a_namespace_is_listed_and_what_is_none_is_counted(own, capsys):
+    lab, outcome = own
+    lab.do(lab.evaluation_run(outcome, goldenDigest=None))
+    beside = lab.path(outcome.artifact_uri).parent / "2"
+    beside.mkdir()
+    (beside / ADAPTER_OBJECT).write_text("[]")
+    run = {"kind": "List", "namespace": "amt", "name": "x"}
+    said = lab.do(run | {"adaptersUri": outcome.artifact_uri.split("/adapters/")[0] + "/adapters/amt"})
+    listed = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [a["metadata"]["name"] for a in listed] == ["steuerrecht-1.0.0"]
+    assert said.message == "1 Adapters, 1 unreadable, 0 artifacts that never became an Adapter"
+
+
 def test_a_lost_pods_outcome_is_recovered_from_the_store(own):
     lab, outcome = own
     run = {"kind": "Recover", "namespace": "amt", "name": "x", "uid": "u", "attempt": 1}

@@ -1,6 +1,6 @@
 """`python -m clara_trainer RUN.json`: parse what is asked, do it, write the outcome, exit with its class's code.
 
-run.json ─ RUN.validate_json ─ one of train / recover / evaluate / record ─ Outcome ─ termination log + exit code
+run.json ─ RUN.validate_json ─ one of train / recover / evaluate / record / list ─ Outcome ─ termination log + exit code
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from clara_api.handoff.outcome import Outcome
-from clara_api.handoff.run import RUN, RUN_FILE, EvaluationRun, RecordRun, RecoverRun, TrainRun
+from clara_api.handoff.run import RUN, RUN_FILE, AnyRun, EvaluationRun, ListRun, RecordRun, RecoverRun, TrainRun
 
 from clara_trainer import outcome as outcomes
 from clara_trainer.logs import start_logging
@@ -44,7 +44,7 @@ def main(arguments: list[str]) -> int:
     return outcomes.exit_code(outcome)
 
 
-def carry_out(run: TrainRun | RecoverRun | EvaluationRun | RecordRun, settings: Settings) -> Outcome:
+def carry_out(run: AnyRun, settings: Settings) -> Outcome:
     """Do what the run asks. Imported here, because a recovery must not wait for torch."""
     objects = Objects(settings.volume_root, patience=settings.store_patience)
     match run:
@@ -64,6 +64,10 @@ def carry_out(run: TrainRun | RecoverRun | EvaluationRun | RecordRun, settings: 
             from clara_trainer.record import record  # noqa: PLC0415
 
             return record(run, objects)
+        case ListRun():
+            from clara_trainer.inventory import list_adapters  # noqa: PLC0415
+
+            return list_adapters(run, objects)
 
 
 if __name__ == "__main__":

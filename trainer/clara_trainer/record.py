@@ -16,6 +16,7 @@ from clara_trainer.objects import Objects
 
 DECISION_LIMIT = 64 << 10  # bytes
 TOLD = ("decision", "by", "reason", "at", "reportDigest")
+WITHDRAWN = "Withdrawn"
 REASON_CHARS = 512  # the outcome has 3 KiB; the file keeps the whole reason
 
 log = logging.getLogger(__name__)
@@ -37,7 +38,8 @@ def record(run: RecordRun, objects: Objects) -> Outcome:
 
 
 def newest_decision(objects: Objects, artifact_uri: str) -> dict[str, str] | None:
-    """The decision with the latest `at`; None when nobody decided. A file that is no decision is passed over, loudly."""
+    """The decision with the latest `at`; None when nobody decided, or the last word was to take a decision back. A file
+    that is no decision is passed over, loudly."""
     decisions = []
     for entry in objects.list(manifests.below(artifact_uri, "decisions")):
         uri = manifests.below(artifact_uri, f"decisions/{entry.path}")
@@ -46,14 +48,16 @@ def newest_decision(objects: Objects, artifact_uri: str) -> dict[str, str] | Non
         except (ValueError, KeyError, TypeError) as error:
             log.warning("%s is no decision (%s); it is passed over", uri, error)
     newest = max(decisions, key=_made_at, default=None)
-    return None if newest is None else newest | {"reason": newest["reason"][:REASON_CHARS]}
+    if newest is None or newest["decision"] == WITHDRAWN:
+        return None
+    return newest | {"reason": newest["reason"][:REASON_CHARS]}
 
 
 def _parse(data: bytes) -> dict[str, str]:
     value = json.loads(data)
     decision = {name: str(value[name]) for name in TOLD if value.get(name) is not None}
-    if decision["decision"] not in ("Approved", "Rejected"):
-        raise ValueError(f"'{decision['decision']}' is neither Approved nor Rejected")
+    if decision["decision"] not in ("Approved", "Rejected", WITHDRAWN):
+        raise ValueError(f"'{decision['decision']}' is neither Approved, Rejected nor {WITHDRAWN}")
     _made_at(decision)  # a decision without a time cannot be ordered
     return {"reason": "", **decision}
 

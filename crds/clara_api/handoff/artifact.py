@@ -90,9 +90,14 @@ class Manifest(Model):
         return next((f for f in self.files if f.path == path), None)
 
 
+def adapters_key(prefix: str, namespace: str) -> str:
+    """URI of the folder that holds every artifact of a namespace."""
+    return f"{prefix.rstrip('/')}/adapters/{namespace}"
+
+
 def artifact_key(prefix: str, *, namespace: str, family: str, job_uid: str, attempt: int) -> str:
     """URI of one attempt's artifact. The version is not part of it: versions are taken when the Adapter is created."""
-    return f"{prefix.rstrip('/')}/adapters/{namespace}/{family}/{job_uid}/{attempt}"
+    return f"{adapters_key(prefix, namespace)}/{family}/{job_uid}/{attempt}"
 
 
 def report_path(golden_digest: str) -> str:

@@ -110,5 +110,15 @@ class RecordRun(Model):
     decision_digest: Digest
 
 
-Run = Annotated[TrainRun | RecoverRun | EvaluationRun | RecordRun, Field(discriminator="kind")]
-RUN: TypeAdapter[TrainRun | RecoverRun | EvaluationRun | RecordRun] = TypeAdapter(Run)
+class ListRun(Model):
+    """Print every adapter.json of a namespace, one JSON document per line: what to apply again after a disaster."""
+
+    kind: Literal["List"] = "List"
+    namespace: str
+    name: str
+    adapters_uri: str = Field(description="PREFIX/adapters/NAMESPACE")
+
+
+AnyRun = TrainRun | RecoverRun | EvaluationRun | RecordRun | ListRun
+Run = Annotated[AnyRun, Field(discriminator="kind")]
+RUN: TypeAdapter[AnyRun] = TypeAdapter(Run)
