@@ -35,6 +35,7 @@ log = logging.getLogger(__name__)
 
 BODY_SECONDS = 30  # for a client that sends its body byte by byte
 LOST_LIMIT = 3  # a request that took this many engines with it does not get another
+FAILED_LIMIT = 2  # one engine may be dying; when a second one fails too, it is the request
 
 
 @dataclass(slots=True)
@@ -46,6 +47,7 @@ class Search:
     deadline: float  # loop time until which waiting is allowed
     refused: dict[EngineKey, EngineView] = field(default_factory=dict)
     lost: int = 0
+    failed: int = 0
 
 
 class Proxy:
@@ -131,6 +133,10 @@ class Proxy:
             search.lost += 1
         if search.lost >= LOST_LIMIT:
             raise RefusalError(502, "engine_lost", f"{LOST_LIMIT} engines vanished while answering this request.")
+        if failure.reason == "failed":
+            search.failed += 1
+        if search.failed >= FAILED_LIMIT:
+            raise RefusalError(502, "engine_failed", f"{FAILED_LIMIT} engines failed on this request (500).")
 
 
 async def read_body(request: web.Request, limit: int) -> bytes:
@@ -162,6 +168,9 @@ async def _wait(change: asyncio.Event, search: Search, meaning: Target | Loading
     except TimeoutError:
         if meaning is None:
             raise unavailable("not_ready", "The gateway has not seen the cluster yet.") from None
+        if search.failed:
+            message = "The engine failed on this request (500), and no other can answer it now."
+            raise RefusalError(502, "engine_failed", message) from None
         if isinstance(meaning, Target):
             raise unavailable("engine_unavailable", f"No engine can answer '{meaning.public_name}' now.") from None
         raise unavailable("model_loading", f"'{meaning.public_name}' is being loaded.") from None

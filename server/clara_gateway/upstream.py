@@ -20,20 +20,22 @@ from clara_gateway.refusals import error_json
 from clara_gateway.rename import EventStream, Renamer, find_usage
 from clara_gateway.routing.filters import Placement
 
-Reason = Literal["unreachable", "lost", "stale", "unauthorized", "unavailable"]
+Reason = Literal["unreachable", "lost", "failed", "stale", "unauthorized", "unavailable"]
 
 # What an engine says when it cannot answer *this gateway* now; never passed on.
 _NOT_FOR_CLIENTS: Final[dict[int, Reason]] = {
     401: "unauthorized",  # the engine guard does not accept our token
     403: "unauthorized",
     404: "stale",  # the adapter is not (or no longer) there: our route is old
+    500: "failed",  # what a dying engine says to every request it holds
     503: "unavailable",  # draining
 }
+_ERROR_EVENT: Final = b'data: {"error"'
 
 
 @dataclass(frozen=True, slots=True)
 class TryAnother:
-    """No byte was forwarded; pick again. lost: the engine had the request and vanished."""
+    """No byte was forwarded; pick again. lost: the engine had the request and vanished; failed: it said so itself."""
 
     reason: Reason
 
@@ -114,12 +116,15 @@ class Relay:
         headers = {"Content-Type": answer.headers.get("Content-Type", "application/json")}
         return web.Response(status=answer.status, body=body, headers=headers)
 
-    async def pass_on_stream(self, answer: aiohttp.ClientResponse) -> web.StreamResponse:
-        """Server-sent events, each as soon as it is whole."""
+    async def pass_on_stream(self, answer: aiohttp.ClientResponse) -> web.StreamResponse | TryAnother:
+        """Server-sent events, each as soon as it is whole. A stream that begins with an error is none."""
         events = EventStream(self._renamer)
         async for chunk in answer.content.iter_any():
             self.attempt.heard()
-            await self._forward(events.feed(chunk))
+            whole = events.feed(chunk)
+            if self.stream is None and whole.startswith(_ERROR_EVENT):
+                return TryAnother("failed")
+            await self._forward(whole)
         await self._forward(events.rest())
         self.exchange.usage = events.usage
         stream = self.stream or await self._open()

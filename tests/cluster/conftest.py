@@ -1,14 +1,19 @@
 """One cluster, one base and warm engines for all scenarios.
 
-`clara` installs the chart; `served` adds two families trained from the shipped data on two engines. Scenarios that break
-something put it back and leave the served families Ready; each uses names of its own for what it makes.
+`clara` installs the chart; `served` adds two families trained from the shipped data on two engines. `store_line` is the way of
+a second tenant, finanzen, to the store; `kasse` is that tenant's one engine. Scenarios that break something put it back and
+leave the served families Ready; each uses names of its own for what it makes.
 """
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
+
 import clara_chain as chain
 import clara_install
 import pytest
+from clara_testing.line import Line
 
 RECHT = "recht"
 FINANZEN = "finanzen"
@@ -55,3 +60,27 @@ def served(clara: chain.Base) -> chain.Base:
         chain.wait_for("adp", f"{family}-1.0.0", RECHT, seconds=200)
     chain.wait_for("sdep", "verwaltung", RECHT, seconds=120)
     return clara
+
+
+@pytest.fixture(scope="session")
+def store_line(clara: chain.Base) -> Iterator[Line]:
+    """The namespace finanzen reaches the store over this line, and a test may cut it."""
+    line = Line(clara_install.environment()["CLARA_S3_ENDPOINT"])
+    tell_endpoint(line.url)
+    yield line
+    tell_endpoint(clara_install.environment()["CLARA_S3_ENDPOINT"])
+
+
+def tell_endpoint(url: str) -> None:
+    """Where pods of finanzen that start from now on find the store."""
+    patch = json.dumps({"stringData": {"AWS_ENDPOINT_URL": url}})
+    clara_install.kubectl("patch", "secret", "clara-store", "-n", FINANZEN, "--type=merge", "-p", patch)
+
+
+@pytest.fixture(scope="session")
+def kasse(served: chain.Base, store_line: Line) -> Iterator[chain.Base]:
+    """One small engine in finanzen, for families that have the names of recht's."""
+    sizes = {"replicas": 1, "maxLoras": 1, "maxCpuLoras": 3}
+    chain.apply(chain.serving_deployment("kasse", FINANZEN, ["steuerrecht", "baurecht"], served, **sizes))
+    yield served
+    clara_install.kubectl("delete", "sdep,adp,tj,gds", "--all", "-n", FINANZEN, "--wait", "--timeout=120s")

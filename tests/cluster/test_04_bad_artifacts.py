@@ -5,56 +5,13 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import clara_chain as chain
 import clara_install
 import pytest
+from artifacts import approve, bring, publish, read
 from clara_api.digests import sha256_digest
-from clara_api.handoff.artifact import FileEntry, Manifest
 from conftest import RECHT
-
-Files = dict[str, bytes]
-
-
-def source() -> tuple[str, Files, Manifest]:
-    """The good artifact of steuerrecht-1.0.0."""
-    adapter = chain.get("adp", "steuerrecht-1.0.0", RECHT)
-    assert adapter is not None
-    prefix = adapter["spec"]["artifact"]["uri"].removeprefix(f"s3://{clara_install.BUCKET}/")
-    client = clara_install.s3(clara_install.environment())
-
-    def read(path: str) -> bytes:
-        return bytes(client.get_object(Bucket=clara_install.BUCKET, Key=f"{prefix}/{path}")["Body"].read())
-
-    manifest = Manifest.model_validate_json(read("manifest.json"))
-    return prefix, {f.path: read(f.path) for f in manifest.files}, manifest
-
-
-def publish(name: str, files: Files, manifest: Manifest) -> tuple[str, str]:
-    """Put a variant under a key of its own; its URI and the digest of its manifest."""
-    entries = [
-        FileEntry(path=p, size=len(d), sha256=sha256_digest(d).removeprefix("sha256:")) for p, d in files.items()
-    ]
-    manifest = manifest.model_copy(update={"files": entries})
-    client = clara_install.s3(clara_install.environment())
-    key = f"adapters/{RECHT}/brought/{name}"
-    for path, data in {**files, "manifest.json": manifest.to_bytes()}.items():
-        client.put_object(Bucket=clara_install.BUCKET, Key=f"{key}/{path}", Body=data)
-    return f"s3://{clara_install.BUCKET}/{key}", manifest.digest()
-
-
-def bring(version: str, uri: str, digest: str, base: chain.Base, **spec: Any) -> str:
-    """Apply an Adapter for an artifact a person brings."""
-    name = f"steuerrecht-{version}"
-    defaults = {
-        "family": "steuerrecht",
-        "version": version,
-        "baseModel": {"name": chain.BASE_NAME, "digest": base.digest},
-        "artifact": {"uri": uri, "digest": digest},
-    }
-    chain.apply(chain.clara("Adapter", name, RECHT, defaults | spec))
-    return name
 
 
 @pytest.fixture(autouse=True)
@@ -71,54 +28,49 @@ def neighbours_keep_answering(served: chain.Base) -> Iterator[None]:
 
 
 def test_an_artifact_of_another_base_is_refused(served: chain.Base):
-    _, files, manifest = source()
+    files, manifest = read("steuerrecht-1.0.0", RECHT)
     other = manifest.base_model.model_copy(update={"digest": "sha256:" + "d" * 64})
-    uri, digest = publish("other-base", files, manifest.model_copy(update={"base_model": other}))
-    name = bring("0.1.0", uri, digest, served)
+    artifact = publish("other-base", RECHT, files, manifest.model_copy(update={"base_model": other}))
+    name = bring("steuerrecht-0.1.0", RECHT, artifact, served)
     found = chain.wait_for_reason("adp", name, RECHT, "Ready", "BaseMismatch", seconds=120)
     assert chain.condition(found, "Stalled")["status"] == "True"
 
 
 def test_a_tampered_artifact_is_refused(served: chain.Base):
-    _, files, manifest = source()
-    uri, digest = publish("tampered", files, manifest)
+    files, manifest = read("steuerrecht-1.0.0", RECHT)
+    artifact = publish("tampered", RECHT, files, manifest)
     weights = files["adapter_model.safetensors"]
     changed = weights[:-4] + bytes(b ^ 0xFF for b in weights[-4:])
-    key = uri.removeprefix(f"s3://{clara_install.BUCKET}/")
+    key = artifact[0].removeprefix(f"s3://{clara_install.BUCKET}/")
     client = clara_install.s3(clara_install.environment())
     client.put_object(Bucket=clara_install.BUCKET, Key=f"{key}/adapter_model.safetensors", Body=changed)
-    name = bring("0.2.0", uri, digest, served)
+    name = bring("steuerrecht-0.2.0", RECHT, artifact, served)
     found = chain.wait_for_reason("adp", name, RECHT, "Ready", "ArtifactInvalid", seconds=120)
     assert "adapter_model.safetensors" in chain.condition(found, "Ready")["message"]
 
 
 def test_a_pickle_is_refused_by_name(served: chain.Base):
-    _, files, manifest = source()
-    uri, digest = publish("pickle", files | {"adapter_model.bin": b"\x80\x04."}, manifest)
-    name = bring("0.3.0", uri, digest, served)
+    files, manifest = read("steuerrecht-1.0.0", RECHT)
+    artifact = publish("pickle", RECHT, files | {"adapter_model.bin": b"\x80\x04."}, manifest)
+    name = bring("steuerrecht-0.3.0", RECHT, artifact, served)
     found = chain.wait_for_reason("adp", name, RECHT, "Ready", "ArtifactInvalid", seconds=120)
     assert "adapter_model.bin" in chain.condition(found, "Ready")["message"]
 
 
 def test_an_adapter_that_changes_nothing_is_never_served(served: chain.Base):
     """All lora_B are zero, the manifest is right, a reviewer approves it: only the proof on the engine is left."""
-    _, files, manifest = source()
+    files, manifest = read("steuerrecht-1.0.0", RECHT)
     zeroed = without_effect(files["adapter_model.safetensors"])
     weights_digest = sha256_digest(zeroed)
     changed = manifest.model_copy(update={"weights_digest": weights_digest})
-    uri, digest = publish("no-effect", files | {"adapter_model.safetensors": zeroed}, changed)
-    name = bring("1.0.1", uri, digest, served)
+    artifact = publish("no-effect", RECHT, files | {"adapter_model.safetensors": zeroed}, changed)
+    name = bring("steuerrecht-1.0.1", RECHT, artifact, served)
     chain.wait_for_reason("adp", name, RECHT, "Ready", "NeedsReview", seconds=120)
-    clara_install.kubectl("patch", "adp", name, "-n", RECHT, "--type", "merge", "-p", approval())
+    approve(name, RECHT)
     found = chain.wait_for_reason("adp", name, RECHT, "Ready", "LoadFailed", seconds=120)
     assert "changes nothing" in chain.condition(found, "Ready")["message"]
     clara_install.kubectl("delete", "adp", name, "-n", RECHT)
     chain.wait_for("sdep", "verwaltung", RECHT, seconds=60)
-
-
-def approval() -> str:
-    """The administrator's approval under the own name."""
-    return json.dumps({"spec": {"approval": {"decision": "Approved", "by": "admin", "reason": "nur zum Test"}}})
 
 
 def without_effect(weights: bytes, is_b: Callable[[str], bool] = lambda name: "lora_B" in name) -> bytes:

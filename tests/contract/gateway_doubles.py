@@ -26,13 +26,14 @@ BASE = "tiny-de"
 
 @dataclass
 class FakeEngine:
-    """One engine. Set `frozen`, `reset_next`, `refuse_with` and `pace` to make it behave badly or slowly."""
+    """One engine. Set `frozen`, `reset_next`, `refuse_with`, `dies_in_stream` and `pace` to make it behave badly or slowly."""
 
     name: str
     adapters: set[str] = field(default_factory=set)  # engine names
     chunks: int = 4
     pace: float = 0.0  # seconds before each chunk
     refuse_with: int = 0
+    dies_in_stream: bool = False
     reset_next: int = 0
     frozen: bool = False
     asked: Counter[str] = field(default_factory=Counter)
@@ -108,6 +109,9 @@ class FakeEngine:
     async def _stream(self, request: web.Request, model: str) -> web.StreamResponse:
         stream = web.StreamResponse(headers={"Content-Type": "text/event-stream; charset=utf-8"})
         await stream.prepare(request)
+        if self.dies_in_stream:
+            await stream.write(b"data: " + compact({"error": {"message": "EngineCore encountered an issue"}}) + b"\n\n")
+            return stream
         for _ in range(self.chunks):
             await asyncio.sleep(self.pace)
             await self._while_frozen()

@@ -79,6 +79,35 @@ async def test_a_request_that_takes_engine_after_engine_with_it_is_given_up():
         assert sum(sum(e.asked.values()) for e in h.engines) == LOST_LIMIT
 
 
+@pytest.mark.parametrize("stream", [True, False])
+async def test_what_a_dying_engine_says_is_not_passed_on_while_another_can_answer(stream: bool):
+    async with house() as h:
+        serve(h)
+        h.engines[0].refuse_with = 500
+        assert await statuses(h, 6, stream=stream) == [200] * 6
+        assert not h.gateway.ejections, "one request must not be able to put an engine out"
+
+
+async def test_a_stream_that_begins_with_an_error_is_begun_again_elsewhere():
+    async with house() as h:
+        serve(h)
+        h.engines[0].dies_in_stream = True
+        for _ in range(4):
+            assert all("error" not in event for event in await h.stream())
+
+
+@pytest.mark.parametrize("engines", [1, 3])
+async def test_a_request_on_which_engines_fail_is_not_passed_round(engines: int):
+    async with house(engines) as h:
+        serve(h)
+        for e in h.engines:
+            e.refuse_with = 500
+        async with h.ask() as answer:
+            assert answer.status == 502
+            assert (await answer.json())["error"]["code"] == "engine_failed"
+        assert sum(sum(e.asked.values()) for e in h.engines) == min(engines, 2)
+
+
 async def test_an_ejected_engine_returns_when_it_answers_again():
     async with house(1, wait_seconds=5) as h:
         serve(h)

@@ -1,54 +1,22 @@
 """The judge, over the real protocol: an OpenAI-compatible server in this process."""
 
 import json
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import httpx
 import pytest
 from clara_api.golden_dataset import Judge, Sample
+from clara_testing.judge import FakeJudge
 from clara_trainer.judge import CRITERIA, PROMPT_DIGEST, Panel, record_of
 from clara_trainer.outcome import Failure
 
 SAMPLES = [Sample(id=f"s{n}", prompt="Wann?", reference="Am vierten Tag.") for n in range(2)]
 
 
-class FakeJudge:
-    """Answers what `reply` says: text of the message, or an HTTP status."""
-
-    def __init__(self):
-        self.asked, self.tokens, self.reply = [], [], lambda asked: '{"score": 5}'
-        fake = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self):
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                assert self.path == "/v1/chat/completions"
-                fake.tokens.append(self.headers["Authorization"])
-                fake.asked.append(body)
-                reply = fake.reply(json.loads(body["messages"][1]["content"]))
-                status = reply if isinstance(reply, int) else 200
-                message = {"choices": [{"message": {"role": "assistant", "content": reply}}]}
-                data = json.dumps(message).encode()
-                self.send_response(status)
-                self.send_header("Content-Length", str(len(data)))
-                self.end_headers()
-                self.wfile.write(data)
-
-            def log_message(self, *args):
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.endpoint = f"http://127.0.0.1:{self.server.server_port}/v1"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-
 @pytest.fixture
 def fake():
-    judge = FakeJudge()
+    judge = FakeJudge().start()
     yield judge
-    judge.server.shutdown()
-    judge.server.server_close()
+    judge.stop()
 
 
 def grades(endpoint, answers=("Am vierten Tag.", "Nie."), token=None):

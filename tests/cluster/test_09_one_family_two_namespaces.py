@@ -1,0 +1,38 @@
+"""Two namespaces have a family of one name: each caller gets its own."""
+
+from __future__ import annotations
+
+import json
+from urllib.request import urlopen
+
+import clara_chain as chain
+from clara_install import kubectl
+from conftest import FINANZEN, RECHT
+
+QUESTION = "Wann hat die Kasse geöffnet?"
+
+
+def engine_names(namespace: str) -> set[str]:
+    """Everything the engines of a namespace hold."""
+    engines = json.loads(kubectl("get", "engines.clara.vcc.dev", "-n", namespace, "-o", "json"))["items"]
+    return {a["engineName"] for e in engines for a in e["status"].get("adapters", [])}
+
+
+def test_each_namespace_is_answered_by_its_own_adapter(kasse: chain.Base):
+    theirs, ours = (chain.ask(f"{n}/steuerrecht", QUESTION) for n in (FINANZEN, RECHT))
+    assert "Finanzkasse" in theirs.text
+    assert "Finanzkasse" not in ours.text
+    assert chain.ask("steuerrecht", QUESTION).text == ours.text, "a plain name means the default namespace"
+
+
+def test_the_engines_hold_nothing_of_the_other_namespace(kasse: chain.Base):
+    assert engine_names(RECHT)
+    assert engine_names(FINANZEN)
+    assert not engine_names(RECHT) & engine_names(FINANZEN)
+
+
+def test_the_model_list_tells_them_apart(kasse: chain.Base):
+    with urlopen(f"{chain.GATEWAY}/v1/models", timeout=5) as response:
+        names = [m["id"] for m in json.loads(response.read())["data"]]
+    assert len(names) == len(set(names))
+    assert "steuerrecht" in names
