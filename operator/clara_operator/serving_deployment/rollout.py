@@ -87,7 +87,16 @@ def adapters_for(seen: Seen, pod: EnginePod, families: list[FamilyPlan]) -> list
         if a.engine_name not in names and _still_there(pod, a)
     ]
     room = seen.spec.engine.max_cpu_loras - len(served) - len(retiring)
+    loading.sort(key=lambda a: _turn(pod, a))
     return sorted((*served, *retiring, *loading[: max(0, room)]), key=lambda a: a.engine_name)
+
+
+def _turn(pod: EnginePod, adapter: WantedAdapter) -> int:
+    """Who gets the room: what is being loaded keeps it, then what waits; what failed waits behind everybody."""
+    if pod.holds(adapter.engine_name, adapter.digest) == "Failed":
+        return 2
+    begun = pod.spec is not None and any(a.engine_name == adapter.engine_name for a in pod.spec.adapters)
+    return 0 if begun else 1
 
 
 def _approved_route(seen: Seen, route: Route | None) -> Approved | None:

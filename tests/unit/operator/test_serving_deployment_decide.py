@@ -190,6 +190,31 @@ def test_no_engine_is_asked_to_hold_more_than_it_can_register():
     assert sorted(states) == ["load", "serve", "serve", "serve"]
 
 
+def two_families_change_where_one_fits(*begun: tuple[dict[str, Any], dict[str, Any] | None]) -> dict[str, str]:
+    """What e1 should hold when f0 and f1 both have a 1.1.0 to load and e1 has begun with `begun`: (wanted, held) each."""
+    old = [
+        serving("1.0.0") | {"family": f"f{i}", "engineName": make.name_on_engine("1.0.0", f"f{i}")} for i in range(2)
+    ]
+    adapters = [make.adapter(v, family=f"f{i}") for i in range(2) for v in ("1.0.0", "1.1.0")]
+    sdep = make.serving_deployment(
+        engine={"replicas": 2, "maxCpuLoras": 3, "maxLoras": 1},
+        families=[{"name": f"f{i}", "minEngines": 1} for i in range(2)],
+        status=status(*old),
+    )
+    held = [make.held("1.0.0", family=f"f{i}") for i in range(2)] + [h for _, h in begun if h]
+    wanted = [make.wanted("1.0.0", family=f"f{i}") for i in range(2)] + [w for w, _ in begun]
+    return engines(look(make.cluster(sdep, *adapters, *two_engines(wanted, held)))).get("e1", {})
+
+
+def test_a_version_that_fails_to_load_does_not_keep_the_next_family_waiting():
+    failed = (make.wanted("1.1.0", "load", "f0"), make.held("1.1.0", "Failed", "f0"))
+    states = two_families_change_where_one_fits(failed)
+    assert make.name_on_engine("1.1.0", "f0") not in states
+    assert states[make.name_on_engine("1.1.0", "f1")] == "load"
+    then = two_families_change_where_one_fits((make.wanted("1.1.0", "load", "f1"), None))
+    assert then == {}, "what is being loaded keeps its room"
+
+
 def test_lost_status_is_rebuilt_from_what_engines_serve():
     plan = look(
         make.cluster(
