@@ -1,8 +1,9 @@
-"""Engines die, and serving goes on: with the operator away, with one engine away, never with the base instead."""
+"""Engines die, freeze and go, and serving goes on: with the other engine, never with the base instead."""
 
 from __future__ import annotations
 
 import json
+import signal
 import time
 
 import clara_chain as chain
@@ -10,53 +11,59 @@ import clara_install
 import pytest
 from clara_install import SYSTEM, kubectl
 from conftest import RECHT
+from engines import QUESTION, engine_pods, healthy, keep_asking, kill_engine, signal_engine, verified
+from load import Load, plain, streamed
+from operator_pod import away
 
-QUESTION = "Wann gilt ein Bescheid als bekannt gegeben?"
-
-
-def engine_pods() -> list[str]:
-    """Names of the live engine pods."""
-    listed = json.loads(kubectl("get", "pods", "-n", RECHT, "-l", "app.kubernetes.io/component=engine", "-o", "json"))
-    return [p["metadata"]["name"] for p in listed["items"] if not p["metadata"].get("deletionTimestamp")]
-
-
-def keep_asking(seconds: float, family: str = "baurecht") -> list[str]:
-    """Ask for a while; what went wrong."""
-    faults, deadline = [], time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        answer = chain.ask(family, QUESTION, max_tokens=8)
-        if answer.status != 200 or not str(answer.body["model"]).startswith(f"{family}-"):
-            faults.append(f"{answer.status} {answer.body}")
-        time.sleep(0.2)
-    return faults
-
-
-def verified(pod: str) -> bool:
-    """Whether the engine is healthy and holds everything it should, verified."""
-    engine = json.loads(kubectl("get", "engines.clara.vcc.dev", pod, "-n", RECHT, "-o", "json"))
-    wanted = {a["engineName"] for a in engine["spec"].get("adapters", [])}
-    status = engine.get("status", {})
-    held = {a["engineName"] for a in status.get("adapters", []) if a["state"] == "Verified"}
-    return bool(status.get("healthy")) and bool(wanted) and wanted <= held
+VERIFY_SECONDS = 10  # from a healthy engine to everything verified again
 
 
 def test_a_killed_engine_container_is_verified_again_and_nobody_notices(served: chain.Base):
     pod = engine_pods()[0]
-    kubectl("exec", pod, "-n", RECHT, "-c", "engine", "--", "/bin/sh", "-c", "kill -9 -1 || true")
+    kill_engine(pod)
     assert keep_asking(15) == []
-    chain.until(lambda: verified(pod) or None, f"{pod} verified again", 240)
+    chain.until(lambda: healthy(pod) or None, f"{pod} healthy again", 240)
+    since = time.monotonic()
+    chain.until(lambda: verified(pod) or None, f"{pod} verified again", 60)
+    assert time.monotonic() - since <= VERIFY_SECONDS
     chain.wait_for("sdep", "verwaltung", RECHT, seconds=60)
 
 
+def test_a_frozen_engine_is_left_alone_until_it_wakes(served: chain.Base):
+    pod = engine_pods()[0]
+    with Load((plain("baurecht", QUESTION, max_tokens=8), plain("steuerrecht", QUESTION, max_tokens=8))) as load:
+        time.sleep(1)
+        assert signal_engine(pod, signal.SIGSTOP) > 0
+        try:
+            chain.until(lambda: None if healthy(pod) else True, f"{pod} being called unhealthy", 30)
+            time.sleep(5)
+            served_meanwhile = sum(load.answers.values())
+            time.sleep(5)
+            assert sum(load.answers.values()) > served_meanwhile
+        finally:
+            signal_engine(pod, signal.SIGCONT)
+        chain.until(lambda: verified(pod) or None, f"{pod} verified again", 60)
+    assert load.faults == []
+    chain.wait_for("sdep", "verwaltung", RECHT, seconds=60)
+
+
+def test_a_deleted_engine_pod_ends_its_answers_and_is_replaced(served: chain.Base):
+    before = set(engine_pods())
+    gone = sorted(before)[0]
+    with Load((plain("baurecht", QUESTION, max_tokens=8), streamed("steuerrecht", QUESTION))) as load:
+        time.sleep(1)
+        kubectl("delete", "pod", gone, "-n", RECHT, "--wait=false")
+        new = chain.until(lambda: next(iter(set(engine_pods()) - before), None), "another engine pod", 60)
+        chain.until(lambda: verified(new) or None, f"{new} verified", 300)
+    assert load.faults == []
+    chain.wait_for("sdep", "verwaltung", RECHT, seconds=120)
+
+
 def test_serving_goes_on_while_the_operator_is_away_and_the_gateway_restarts(served: chain.Base):
-    kubectl("scale", "deployment", "clara-operator", "-n", SYSTEM, "--replicas=0")
-    try:
+    with away():
         kubectl("rollout", "restart", "deployment/clara-gateway", "-n", SYSTEM)
         kubectl("rollout", "status", "deployment/clara-gateway", "-n", SYSTEM, "--timeout=90s")
         assert keep_asking(5) == []
-    finally:
-        kubectl("scale", "deployment", "clara-operator", "-n", SYSTEM, "--replicas=1")
-        kubectl("rollout", "status", "deployment/clara-operator", "-n", SYSTEM, "--timeout=90s")
 
 
 def test_an_agent_cannot_be_impersonated_and_an_edit_user_cannot_write_status(served: chain.Base):

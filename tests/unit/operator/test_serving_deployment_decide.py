@@ -212,7 +212,7 @@ def test_a_version_that_fails_to_load_does_not_keep_the_next_family_waiting():
     assert make.name_on_engine("1.1.0", "f0") not in states
     assert states[make.name_on_engine("1.1.0", "f1")] == "load"
     then = two_families_change_where_one_fits((make.wanted("1.1.0", "load", "f1"), None))
-    assert then == {}, "what is being loaded keeps its room"
+    assert then.keys() == states.keys(), "what is being loaded keeps its room"
 
 
 def test_lost_status_is_rebuilt_from_what_engines_serve():
