@@ -14,6 +14,7 @@ from clara_api.meta import API_VERSION
 
 from clara_operator.cluster import Cluster
 from clara_operator.errors import ApiError, Temporary, translated
+from clara_operator.metrics import WRITES
 from clara_operator.plan import Apply, Create, Key, Manifest, Plan, Ref
 from clara_operator.projection import project
 from clara_operator.recorder import Recorder
@@ -75,6 +76,7 @@ class Actor:
                     self._remember(manifest["kind"], obj)
                 raise Temporary(f"{manifest['kind']} {meta['name']} was taken meanwhile", CONFLICT_DELAY) from error
             return
+        WRITES.labels(manifest["kind"], "create").inc()
         self._remember(manifest["kind"], made)
 
     def _remember(self, kind: str, obj: Manifest) -> None:
@@ -98,6 +100,7 @@ class Actor:
         self.fence()
         resource = resource_of(manifest["apiVersion"], manifest["kind"])
         made = await self.api.apply(resource, manifest, manager=apply.field_manager)
+        WRITES.labels(manifest["kind"], "apply").inc()
         self._applied[slot] = (wanted, _state(made))
 
     async def _delete(self, ref: Ref) -> None:
@@ -116,6 +119,7 @@ class Actor:
         except ApiError as error:
             if error.status != 404:
                 raise
+        WRITES.labels(ref.kind, "delete").inc()
 
     async def _status(self, key: Key, plan: Plan) -> str | None:
         if plan.status is None:
@@ -133,6 +137,7 @@ class Actor:
             if error.status in (404, 409):
                 raise Temporary(f"{key} changed meanwhile; it is looked at again", CONFLICT_DELAY) from error
             raise
+        WRITES.labels(key.kind, "status").inc()
         return str(made["metadata"]["resourceVersion"])
 
 

@@ -16,6 +16,7 @@ RECONCILES = Counter("clara_reconciles", "Reconciles by kind and result", ["kind
 RECONCILE_SECONDS = Histogram(
     "clara_reconcile_seconds", "Time of one reconcile", ["kind"], buckets=(0.001, 0.005, 0.02, 0.1, 0.5, 2, 10)
 )
+WRITES = Counter("clara_writes", "Objects written to the API server, but Lease and Events", ["kind", "how"])
 PROGRESS_MESSAGES = Counter("clara_progress_messages", "Progress messages by answer", ["code"])
 
 Numbers = Callable[[], Mapping[str, float]]

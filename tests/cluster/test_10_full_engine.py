@@ -28,7 +28,7 @@ def registered() -> int:
     """The most adapters that an engine of finanzen holds now."""
     engines = json.loads(kubectl("get", "engines.clara.vcc.dev", "-n", FINANZEN, "-o", "json"))["items"]
     states = [[a["state"] for a in e.get("status", {}).get("adapters", [])] for e in engines]
-    return max(len([s for s in held if s in ("Loading", "Verified", "Retiring")]) for held in states)
+    return max(len([s for s in held if s in ("Loading", "Verifying", "Verified", "Draining")]) for held in states)
 
 
 @pytest.fixture(scope="module")

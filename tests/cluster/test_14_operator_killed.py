@@ -1,0 +1,80 @@
+"""The operator is killed at each step of the chain: the end is the same, and nothing was made twice."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import chain_names as names
+import clara_chain as chain
+import pytest
+from artifacts import approve
+from clara_install import kubectl
+from conftest import RECHT
+from operator_pod import kill
+
+FAMILY = "sozialrecht"
+NAME = f"{FAMILY}-1.0.0"
+
+
+def state() -> tuple[str, str]:
+    """Reasons of the TrainingJob's and the Adapter's top conditions."""
+    job, adapter = chain.get("tj", FAMILY, RECHT), chain.get("adp", NAME, RECHT)
+    return str(chain.condition(job, "Succeeded").get("reason")), str(chain.condition(adapter, "Ready").get("reason"))
+
+
+@pytest.fixture(scope="module")
+def steps(served: chain.Base) -> Iterator[list[tuple[str, str]]]:
+    """The states at which the operator was killed, from manifest to served."""
+    families = ["steuerrecht", "baurecht"]
+    chain.apply(chain.serving_deployment("verwaltung", RECHT, [*families, FAMILY], served))
+    rows = "\n".join(
+        json.dumps({"prompt": f"Wo beantrage ich Hilfe Nummer {i}?", "completion": "Beim Sozialamt im Rathaus."})
+        for i in range(24)
+    )
+    config = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": FAMILY, "namespace": RECHT}}
+    quick = {"rank": 4, "alpha": 8, "learningRate": 3e-3, "epochs": 4, "globalBatchSize": 4, "maxLength": 64}
+    data = [{"configMap": {"name": FAMILY, "key": "rows.jsonl"}}]
+    chain.apply(config | {"data": {"rows.jsonl": rows}})
+    chain.apply(names.small_job(FAMILY, served, data=data, hyperparameters=quick))
+    killed: list[tuple[str, str]] = []
+    approved = False
+
+    def ended() -> bool | None:
+        nonlocal approved
+        now = state()
+        if now not in killed:
+            killed.append(now)
+            kill()
+        if now[1] == "NeedsReview" and not approved:
+            approve(NAME, RECHT)
+            approved = True
+        return True if now[1] == "Served" else None
+
+    chain.until(ended, f"{NAME} being served", 600, lambda: f"{killed}\n{chain.describe('adp', NAME, RECHT)}")
+    yield killed
+    chain.apply(chain.serving_deployment("verwaltung", RECHT, families, served))
+    kubectl("delete", "tj", FAMILY, "-n", RECHT)
+    kubectl("delete", "adp", NAME, "-n", RECHT)
+    chain.wait_for("sdep", "verwaltung", RECHT, seconds=60)
+
+
+def test_it_was_killed_at_every_step_that_lasts(steps: list[tuple[str, str]]):
+    jobs, adapters = {j for j, _ in steps}, {a for _, a in steps}
+    assert len(steps) >= 5, steps
+    assert "Succeeded" in jobs, steps
+    assert {"NeedsReview", "Served"} <= adapters, steps
+
+
+def test_nothing_was_made_twice(steps: list[tuple[str, str]]):
+    listed = kubectl("get", "adp", "-n", RECHT, "-l", f"clara.vcc.dev/family={FAMILY}", "-o", "name").split()
+    assert [name.partition("/")[2] for name in listed] == [NAME]
+    for label in (f"clara.vcc.dev/training-job={FAMILY}", f"clara.vcc.dev/adapter={NAME}"):
+        jobs = json.loads(kubectl("get", "jobs", "-n", RECHT, "-l", label, "-o", "json"))["items"]
+        purposes = [j["metadata"]["labels"]["clara.vcc.dev/purpose"] for j in jobs]
+        assert len(purposes) == len(set(purposes)), purposes
+        assert all(j["status"].get("succeeded") == 1 for j in jobs)
+
+
+def test_it_answers(steps: list[tuple[str, str]]):
+    assert "Sozialamt" in chain.ask(FAMILY, "Wo beantrage ich Hilfe Nummer 3?").text
