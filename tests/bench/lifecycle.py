@@ -23,12 +23,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path += [str(ROOT / folder) for folder in ("hack", "tests", "tests/cluster")]
+sys.path.insert(0, str(Path(__file__).parents[2] / "hack"))
+sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[1] / "cluster"))
 
 import clara_chain as chain
 from artifacts import approve, bring, publish, read
-from clara_install import SYSTEM, environment, kubectl
+from clara_install import ROOT, SYSTEM, environment, kubectl
 
 NS, FAMILY = "recht", "messung"
 ROUNDS, ADAPTERS, BATCH = 15, 100, 5
