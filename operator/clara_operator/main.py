@@ -25,6 +25,7 @@ from clara_operator.health import Health
 from clara_operator.lease import Leader
 from clara_operator.metrics import StateCollector, register
 from clara_operator.progress import ProgressEndpoint
+from clara_operator.progress_address import ProgressAddress
 from clara_operator.recorder import Recorder
 from clara_operator.runtime import logs
 from clara_operator.runtime.api import Api
@@ -112,15 +113,8 @@ async def run(
     leader = Leader(api, settings.namespace, settings.pod_name, settings.lease_seconds)
     actor = Actor(api, cluster, recorder, leader.fence, lambda kind, obj: intake.event(kind, "ADDED", obj))
     workers = Workers(queue, cluster, actor, recorder, settings, reconcilers)
-    progress = ProgressEndpoint(
-        api,
-        cluster,
-        settings.namespace,
-        settings.pod_ip,
-        settings.progress_port,
-        queue.add_after,
-        lambda: leader.is_leading,
-    )
+    address = ProgressAddress(api, cluster, settings.namespace, settings.pod_ip, settings.progress_port)
+    progress = ProgressEndpoint(api, cluster, address, queue.add_after, lambda: leader.is_leading)
     health = Health(lambda: watches.silent() + workers.stuck(), synced.is_set, settings.metrics_port)
     stop = asyncio.Event()
 

@@ -1,6 +1,6 @@
 """Arrow 2: the HTTPS endpoint where running trainers report (handoff/progress.py).
 
-Only the leader is behind the Service `clara-progress`: it writes the EndpointSlice. A message is believed when its token is
+Only the leader is behind the Service `clara-progress` (progress_address.py). A message is believed when its token is
 of the namespace's `clara-trainer`, is bound to a pod we know, and that pod belongs to the run named in the path.
 """
 
@@ -8,9 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import logging
-import ssl
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -22,25 +19,20 @@ from clara_api import labels
 from clara_api.handoff.progress import AUDIENCE, MAX_BODY_BYTES, ProgressMessage
 from pydantic import ValidationError
 
-from clara_operator import certificates
-from clara_operator.certificates import Keys
 from clara_operator.cluster import Cluster, ProgressSample
 from clara_operator.errors import ApiError
 from clara_operator.metrics import PROGRESS_MESSAGES
 from clara_operator.plan import Key
+from clara_operator.progress_address import ProgressAddress
 from clara_operator.runtime.api import Api
 from clara_operator.runtime.rate import Rate
-from clara_operator.runtime.resources import ENDPOINT_SLICE, SECRET
 
-log = logging.getLogger("clara.progress")
 TRAINER = "clara-trainer"
 REVIEW_SECONDS = 60.0  # how long a token's review is believed
 WAKE_SECONDS = 1.0
 RATE_SECONDS = 10.0
 MESSAGES = 100  # per pod in RATE_SECONDS: ten steps a second, each reported
 STRANGERS = 30  # per address in RATE_SECONDS
-RENEW_SECONDS = 3600.0
-SECRET_NAME = "clara-progress-tls"
 
 
 class Refusal(Exception):
@@ -53,13 +45,11 @@ class Refusal(Exception):
 
 @dataclass(slots=True)
 class ProgressEndpoint:
-    """Serves on every replica; published by the leader only."""
+    """Serves on every replica; the address names the leader."""
 
     api: Api
     cluster: Cluster
-    namespace: str
-    pod_ip: str
-    port: int
+    address: ProgressAddress
     wake: Callable[[Key, float], None]  # look at the key after so many seconds
     is_leading: Callable[[], bool]
     clock: Callable[[], float] = time.monotonic
@@ -67,91 +57,24 @@ class ProgressEndpoint:
     _woken: dict[Key, float] = field(default_factory=dict)
     _messages: Rate = field(init=False)  # by pod uid
     _strangers: Rate = field(init=False)  # tokens not seen before, by address: each costs the API server a review
-    _tls: ssl.SSLContext = field(default_factory=lambda: ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
-    ready: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
         self._messages = Rate(MESSAGES, RATE_SECONDS, self.clock)
         self._strangers = Rate(STRANGERS, RATE_SECONDS, self.clock)
 
-    async def lead(self) -> None:
-        """What the leader does: keys in the Secret, its address in the EndpointSlice; then keep both fresh."""
-        while True:
-            try:
-                await self._publish()
-                delay = RENEW_SECONDS
-            except ApiError as error:
-                log.warning("the progress endpoint is not published yet", extra={"error": str(error)})
-                delay = 2.0
-            await asyncio.sleep(delay)
-
     async def serve(self) -> None:
         """Answer until cancelled; waits for the first keys."""
-        await self.ready.wait()
+        await self.address.ready.wait()
         app = web.Application(client_max_size=MAX_BODY_BYTES)
         app.add_routes([web.post("/v1/namespaces/{namespace}/trainingjobs/{name}/attempts/{attempt}", self._post)])
         runner = web.AppRunner(app, access_log=None)
         await runner.setup()
         try:
-            await web.TCPSite(runner, port=self.port, ssl_context=self._tls).start()
+            await web.TCPSite(runner, port=self.address.port, ssl_context=self.address.tls).start()
             await asyncio.Event().wait()
         finally:
             await runner.cleanup()
 
-    # -- keys and address -----------------------------------------------------------------------------------------------
-    async def _publish(self) -> None:
-        keys = await self._keys()
-        self._load(keys)
-        self.cluster.progress_ca = keys.bundle
-        manifest = {
-            "apiVersion": "discovery.k8s.io/v1",
-            "kind": "EndpointSlice",
-            "metadata": {
-                "name": certificates.NAME,
-                "namespace": self.namespace,
-                "labels": {
-                    "kubernetes.io/service-name": certificates.NAME,
-                    "endpointslice.kubernetes.io/managed-by": "clara",
-                },
-            },
-            "addressType": "IPv6" if ":" in self.pod_ip else "IPv4",
-            "endpoints": [{"addresses": [self.pod_ip], "conditions": {"ready": True}}],
-            "ports": [{"name": "https", "port": self.port, "protocol": "TCP"}],
-        }
-        await self.api.apply(ENDPOINT_SLICE, manifest, manager="clara-operator")
-        self.ready.set()
-
-    async def _keys(self) -> Keys:
-        path = SECRET.path(self.namespace, SECRET_NAME)
-        try:
-            secret = await self.api.request("GET", path)
-        except ApiError as error:
-            if error.status != 404:
-                raise
-            secret = {}
-        held = Keys.from_secret(secret.get("data") or {})
-        keys = certificates.renewed(held, self.namespace, datetime.now(UTC))
-        if keys == held:
-            return keys
-        meta = {"name": SECRET_NAME, "namespace": self.namespace}
-        if version := (secret.get("metadata") or {}).get("resourceVersion"):
-            meta["resourceVersion"] = version
-        body = {"apiVersion": "v1", "kind": "Secret", "metadata": meta, "type": "Opaque", "data": keys.to_secret()}
-        if secret:
-            await self.api.request("PUT", path, body=body)
-        else:
-            await self.api.request("POST", SECRET.path(self.namespace), body=body)
-        log.info("made keys for the progress endpoint")
-        return keys
-
-    def _load(self, keys: Keys) -> None:
-        """A running server takes the new certificate with the next handshake."""
-        with tempfile.NamedTemporaryFile("w") as file:
-            file.write(keys.certificate + keys.key)
-            file.flush()
-            self._tls.load_cert_chain(file.name)
-
-    # -- messages -------------------------------------------------------------------------------------------------------
     async def _post(self, request: web.Request) -> web.Response:
         try:
             await self._believe(request)

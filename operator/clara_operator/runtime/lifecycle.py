@@ -101,14 +101,14 @@ async def _fill(parts: Parts) -> None:
 
 async def _publish(parts: Parts) -> None:
     await parts.leader.leading.wait()
-    await parts.progress.lead()
+    await parts.progress.address.lead()
 
 
 async def _work(parts: Parts) -> None:
     """The endpoint comes first, because a run made without its CA could never report."""
     await parts.leader.leading.wait()
     log.info("leading", extra={"identity": parts.leader.identity})
-    await parts.progress.ready.wait()
+    await parts.progress.address.ready.wait()
     parts.intake.resync()
     await parts.workers.run()
 

@@ -14,6 +14,7 @@ from clara_api.handoff.progress import AUDIENCE, MAX_BODY_BYTES
 from clara_operator.cluster import Cluster
 from clara_operator.plan import Key
 from clara_operator.progress import MESSAGES, STRANGERS, ProgressEndpoint
+from clara_operator.progress_address import ProgressAddress
 
 NS, JOB = "recht", "steuerrecht-2026-11"
 KEY = Key("TrainingJob", NS, JOB)
@@ -66,18 +67,17 @@ async def line(api, server, clock, unused_tcp_port) -> AsyncIterator[Line]:
     cluster.put("Pod", {"metadata": meta})
     server.tokens["good"] = review()
     it = Line(cluster, server, None, unused_tcp_port, clock)
+    address = ProgressAddress(api, cluster, "clara-system", "127.0.0.1", unused_tcp_port)
     endpoint = ProgressEndpoint(
         api,
         cluster,
-        "clara-system",
-        "127.0.0.1",
-        unused_tcp_port,
+        address,
         lambda key, delay: it.woken.append((key, delay)),
         lambda: it.leads,
         clock,
     )
-    tasks = [asyncio.create_task(endpoint.lead()), asyncio.create_task(endpoint.serve())]
-    await asyncio.wait_for(endpoint.ready.wait(), 5)
+    tasks = [asyncio.create_task(address.lead()), asyncio.create_task(endpoint.serve())]
+    await asyncio.wait_for(address.ready.wait(), 5)
     await asyncio.sleep(0.1)
     trust = ssl.create_default_context(cadata=cluster.progress_ca)
     it.session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=trust, resolver=HereOnly()))
