@@ -156,7 +156,8 @@ def _serving(cluster: Cluster, namespace: str, spec: AdapterSpec, deployments: l
             held is not None and held["state"] == "Verified" and bool((engine.get("status") or {}).get("healthy"))
         )
         if held is not None and held["state"] == "Failed":
-            errors.append(f"{engine['metadata']['name']}: {held.get('error', held.get('reason', 'failed'))}")
+            why = ": ".join(held[part] for part in ("reason", "error") if held.get(part))
+            errors.append(f"{engine['metadata']['name']}: {why or 'failed'}")
     return Serving(tuple(asked), successor if not asked else None, min_engines, wanted, verified, tuple(errors))
 
 

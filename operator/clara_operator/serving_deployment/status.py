@@ -93,7 +93,8 @@ def _pod_problems(pod: EnginePod) -> list[Problem]:
     wanted = {a.engine_name for a in pod.spec.adapters if a.state != "retire"} if pod.spec else set()
     for held in pod.status.adapters if pod.status else []:
         if held.state == "Failed" and held.engine_name in wanted:
-            message = f"{pod.name}: {held.error or held.reason or 'failed'}"[:1024]
+            why = ": ".join(part for part in (held.reason, held.error) if part)
+            message = f"{pod.name}: {why or 'failed'}"[:1024]
             problems.append(Problem(subject=held.engine_name, reason=reasons.LOAD_FAILED, message=message))
     return problems
 
