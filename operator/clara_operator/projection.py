@@ -52,10 +52,16 @@ def _deployment(spec: Mapping[str, Any], status: Mapping[str, Any]) -> dict[str,
     return {"spec": _some(spec, ("replicas",)), "status": dict(status)}
 
 
+def _nothing(spec: Mapping[str, Any], status: Mapping[str, Any]) -> dict[str, Any]:
+    """That it is there, and its generation, is all anybody reads."""
+    return {"spec": {}, "status": {}}
+
+
 _BY_KIND: Mapping[str, Callable[[Mapping[str, Any], Mapping[str, Any]], dict[str, Any]]] = {
     "Pod": _pod,
     "Job": _job,
     "Deployment": _deployment,
+    "PodDisruptionBudget": _nothing,
 }
 
 

@@ -6,7 +6,7 @@ GoldenDataset      itself, the Adapters that name it
 ServingDeployment  itself, the Adapters in its routes
 Engine             its ServingDeployment, the Adapters whose entry changed
 Job, Pod           the object in their labels
-Deployment         its ServingDeployment
+Deployment, PodDisruptionBudget   their ServingDeployment
 """
 
 from __future__ import annotations
@@ -127,6 +127,7 @@ TRIGGERS: dict[str, Trigger] = {
     "Job": _child,
     "Pod": _child,
     "Deployment": _child,
+    "PodDisruptionBudget": _child,
 }
 
 

@@ -47,6 +47,7 @@ WATCHED: tuple[Resource, ...] = (
     Resource("batch/v1", "Job", "jobs", OURS),
     Resource("v1", "Pod", "pods", OURS),
     Resource("apps/v1", "Deployment", "deployments", OURS),
+    Resource("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets", OURS),
 )
 
 LEASE = Resource("coordination.k8s.io/v1", "Lease", "leases")
@@ -58,7 +59,6 @@ WRITTEN_ONLY: tuple[Resource, ...] = (
     Resource("v1", "ConfigMap", "configmaps"),
     Resource("v1", "Service", "services"),
     Resource("v1", "ServiceAccount", "serviceaccounts"),
-    Resource("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets"),
     SECRET,
     ENDPOINT_SLICE,
 )

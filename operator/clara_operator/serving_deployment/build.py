@@ -1,4 +1,5 @@
-"""Desired objects of a ServingDeployment: the engines' Deployment and one Engine per pod. Pure.
+"""Desired objects of a ServingDeployment: the engines' Deployment with its disruption budget, and one Engine
+per pod. Pure.
 
 init  fetch-base   downloads the base, verifies its digest once per pod start
 init  agent        native sidecar: outlives the engine, loads and proves adapters; the only container with a token
@@ -55,11 +56,25 @@ def build_deployment(seen: Seen, settings: Settings) -> Manifest:
             "replicas": seen.spec.engine.replicas,
             "progressDeadlineSeconds": 3600,
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
-            "selector": {
-                "matchLabels": {k: marks[k] for k in (labels.SERVING_DEPLOYMENT, "app.kubernetes.io/component")}
-            },
+            "selector": {"matchLabels": _selector(marks)},
             "template": template,
         },
+    }
+
+
+def build_disruption_budget(seen: Seen) -> Manifest:
+    """A drained node takes one engine at a time: the next goes when its successor has proven every adapter."""
+    marks = _labels(seen)
+    return {
+        "apiVersion": "policy/v1",
+        "kind": "PodDisruptionBudget",
+        "metadata": {
+            "name": deployment_name(seen.key.name),
+            "namespace": seen.key.namespace,
+            "labels": marks,
+            "ownerReferences": [owner_reference("ServingDeployment", seen.key.name, seen.uid)],
+        },
+        "spec": {"maxUnavailable": 1, "selector": {"matchLabels": _selector(marks)}},
     }
 
 
@@ -99,6 +114,10 @@ def build_engine(seen: Seen, pod: EnginePod, adapters: list[WantedAdapter], sett
 
 def _labels(seen: Seen) -> dict[str, str]:
     return labels.child_labels("engine", owner=seen.key.name, **{labels.SERVING_DEPLOYMENT: seen.key.name})
+
+
+def _selector(marks: dict[str, str]) -> dict[str, str]:
+    return {k: marks[k] for k in (labels.SERVING_DEPLOYMENT, "app.kubernetes.io/component")}
 
 
 def _pod_spec(seen: Seen, settings: Settings) -> dict[str, Any]:

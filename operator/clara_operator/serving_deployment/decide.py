@@ -56,8 +56,9 @@ def decide(seen: Seen, settings: Settings, now: datetime) -> Plan:
         Apply(build.build_engine(seen, pod, adapters_for(seen, pod, families), settings)) for pod in seen.live
     )
     deployment, pending = _deployment(seen, settings)
+    budget = Apply(build.build_disruption_budget(seen))
     facts = Facts(routes=routes_for(seen, families), families=families, update_pending=pending)
-    return replace(with_status(seen, facts, now), apply=(*deployment, *engines))
+    return replace(with_status(seen, facts, now), apply=(*deployment, budget, *engines))
 
 
 def _deployment(seen: Seen, settings: Settings) -> tuple[tuple[Apply, ...], bool]:

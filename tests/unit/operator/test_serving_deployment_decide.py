@@ -64,6 +64,13 @@ def test_engines_come_from_one_deployment_without_a_gap():
     assert pod["initContainers"][1]["restartPolicy"] == "Always"
 
 
+def test_a_drained_node_takes_one_engine_at_a_time():
+    plan = look(make.cluster(make.serving_deployment()))
+    [budget] = [a.manifest for a in plan.apply if a.manifest["kind"] == "PodDisruptionBudget"]
+    assert budget["spec"]["maxUnavailable"] == 1
+    assert budget["spec"]["selector"] == plan.apply[0].manifest["spec"]["selector"]
+
+
 def test_only_the_agent_has_a_token_and_only_those_who_fetch_have_the_stores_key():
     pod = look(make.cluster(make.serving_deployment())).apply[0].manifest["spec"]["template"]["spec"]
     engine = pod["containers"][0]
