@@ -31,7 +31,10 @@ QUESTIONS = {
 NEXT = f"""
   curl -s {chain.GATEWAY}/v1/chat/completions -H 'Content-Type: application/json' -d \\
     '{{"model": "steuerrecht", "messages": [{{"role": "user", "content": "Wie lange ist die Einspruchsfrist?"}}]}}'
-  kubectl get clara -n {NS}   ·   kubectl describe adp -n {NS}   ·   docs/first-adapter.md"""
+  eval "$(python3 hack/local-cluster env)"; export PATH="$PWD/.venv/bin:$PATH"     kubectl and kubectl clara, for this shell
+  kubectl get clara -n {NS}                         everything, and whether it works
+  kubectl clara review steuerrecht-1.1.0 -n {NS}    what was decided, and on what evidence
+  docs/first-adapter.md                               your own rows, in ten minutes"""
 T = TypeVar("T")
 
 

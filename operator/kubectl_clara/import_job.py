@@ -10,7 +10,7 @@ from typing import Any
 
 from clara_api import labels
 from clara_api.handoff.artifact import adapters_key
-from clara_api.handoff.run import RUN_FILE, VOLUME_ROOT, ListRun
+from clara_api.handoff.run import RUN_FILE, SCRATCH_DIR, VOLUME_ROOT, ListRun
 from clara_api.meta import API_VERSION
 from clara_api.uris import parse
 
@@ -30,7 +30,7 @@ def build(account: Object, name: str) -> list[Object]:
     run = ListRun(namespace=namespace, name=name, adapters_uri=uri)
     mounts: list[Object] = [
         {"name": "run", "mountPath": RUN_FILE.rsplit("/", 1)[0], "readOnly": True},
-        {"name": "scratch", "mountPath": "/tmp"},
+        {"name": "scratch", "mountPath": SCRATCH_DIR},
     ]
     volumes: list[Object] = [{"name": "run", "configMap": {"name": name}}, {"name": "scratch", "emptyDir": {}}]
     if place.scheme == "volume":
@@ -41,7 +41,11 @@ def build(account: Object, name: str) -> list[Object]:
         "image": notes[labels.TRAINER_IMAGE],
         "command": ["python3", "-m", "clara_trainer"],
         "args": [RUN_FILE],
-        "env": [{"name": "HOME", "value": "/tmp"}, {"name": "CLARA_VOLUME_ROOT", "value": VOLUME_ROOT}],
+        "env": [
+            {"name": "HOME", "value": SCRATCH_DIR},
+            {"name": "TMPDIR", "value": SCRATCH_DIR},
+            {"name": "CLARA_VOLUME_ROOT", "value": VOLUME_ROOT},
+        ],
         "envFrom": [{"secretRef": {"name": notes[labels.STORE_SECRET]}}] if place.scheme == "s3" else [],
         "securityContext": {
             "allowPrivilegeEscalation": False,
@@ -72,7 +76,7 @@ def build(account: Object, name: str) -> list[Object]:
 
 
 def adapters_in(log: str) -> list[Object]:
-    """The Adapters among the lines of the Job's log, ordered by name."""
+    """The Adapters among the lines of the Job's log, ordered by name; of one name the last, for the log has the newest last."""
     found = {}
     for line in log.splitlines():
         try:

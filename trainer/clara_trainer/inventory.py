@@ -22,10 +22,12 @@ log = logging.getLogger(__name__)
 
 
 def list_adapters(run: ListRun, objects: Objects, to: TextIO = sys.stdout) -> Outcome:
-    """Every Adapter of the namespace; files that are none are counted and named in the log."""
-    paths = {entry.path for entry in objects.list(run.adapters_uri)}
+    """Every Adapter of the namespace, the oldest first: of one name the last line is the newest. Files that are none are
+    counted and named in the log."""
+    entries = sorted(objects.list(run.adapters_uri), key=lambda e: (e.written, e.path))
+    paths = [entry.path for entry in entries]
     found, broken = 0, 0
-    for path in sorted(p for p in paths if p.rsplit("/", 1)[-1] == ADAPTER_OBJECT):
+    for path in (p for p in paths if p.rsplit("/", 1)[-1] == ADAPTER_OBJECT):
         uri = manifests.below(run.adapters_uri, path)
         try:
             adapter = _parse(objects.read(uri, limit=OBJECT_LIMIT) or b"", run.namespace)

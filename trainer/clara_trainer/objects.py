@@ -35,10 +35,11 @@ class Missing(Exception):
 
 @dataclass(frozen=True, slots=True, order=True)
 class Entry:
-    """An object below a folder: its path relative to the folder, and its size in bytes."""
+    """An object below a folder: its path relative to the folder, its size in bytes, when it was written (Unix time)."""
 
     path: str
     size: int
+    written: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,7 +58,10 @@ class S3Store:
         entries = []
         with translated(folder):
             for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=folder.root, Prefix=prefix):
-                entries += [Entry(o["Key"].removeprefix(prefix), o["Size"]) for o in page.get("Contents", [])]
+                entries += [
+                    Entry(o["Key"].removeprefix(prefix), o["Size"], o["LastModified"].timestamp())
+                    for o in page.get("Contents", [])
+                ]
         return sorted(e for e in entries if e.path and not e.path.endswith("/"))
 
     def size(self, place: Place) -> int:

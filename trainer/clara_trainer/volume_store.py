@@ -34,7 +34,8 @@ class VolumeStore:
                 for name in names:
                     if not name.startswith(UNFINISHED):
                         path = (Path(directory) / name).relative_to(top).as_posix()
-                        entries.append(Entry(path, self._inside(folder.child(path)).stat().st_size))
+                        found = self._inside(folder.child(path)).stat()
+                        entries.append(Entry(path, found.st_size, found.st_mtime))
             return sorted(entries)
 
     def size(self, place: Place) -> int:

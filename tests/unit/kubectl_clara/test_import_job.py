@@ -48,3 +48,9 @@ def test_only_adapters_are_taken_from_the_log():
         ["Loading …", '{"message": "starts"}', "[]", json.dumps(make.adapter("1.1.0")), json.dumps(make.adapter())]
     )
     assert [a["metadata"]["name"] for a in adapters_in(log)] == ["steuerrecht-1.0.0", "steuerrecht-1.1.0"]
+
+
+def test_of_two_artifacts_that_had_one_name_the_newer_is_taken():
+    old, new = (make.adapter(artifact={"uri": f"s3://clara/{age}", "digest": "x"}) for age in ("old", "new"))
+    [taken] = adapters_in("\n".join([json.dumps(old), json.dumps(new)]))
+    assert taken["spec"]["artifact"]["uri"] == "s3://clara/new"
