@@ -77,4 +77,5 @@ def test_nothing_was_made_twice(steps: list[tuple[str, str]]):
 
 
 def test_it_answers(steps: list[tuple[str, str]]):
-    assert "Sozialamt" in chain.ask(FAMILY, "Wo beantrage ich Hilfe Nummer 3?").text
+    answer = chain.ask(FAMILY, "Wo beantrage ich Hilfe Nummer 3?")
+    assert (answer.status, answer.body["model"]) == (200, NAME)
