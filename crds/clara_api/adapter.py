@@ -77,6 +77,7 @@ class Decision(Model):
     artifact_digest: Digest
     golden_dataset_digest: Digest | None = None
     report_digest: Digest | None = None
+    adopted: bool = Field(default=False, description="It was found beside the artifact; nobody decided on this object.")
 
 
 class EngineCounts(Model):

@@ -6,6 +6,7 @@ status is applied with the resourceVersion it was decided on, a delete carries u
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -41,8 +42,7 @@ class Actor:
         try:
             for create in plan.create:
                 await self._create(create)
-            for apply in plan.apply:
-                await self._apply(apply)
+            await self._apply_all(plan.apply)
             for ref in plan.delete:
                 await self._delete(ref)
             written = await self._status(key, plan)
@@ -87,6 +87,20 @@ class Actor:
             self.learn(kind, obj)
         elif self.cluster.get(kind, obj["metadata"]["namespace"], obj["metadata"]["name"]) is None:
             self.cluster.put(kind, project(kind, {"kind": kind, **obj}))
+
+    async def _apply_all(self, applies: tuple[Apply, ...]) -> None:
+        """Different objects at the same time: an alias waits for the slowest engine, not for the sum. One object in order."""
+        by_object: dict[tuple[str, str], list[Apply]] = {}
+        for apply in applies:
+            by_object.setdefault((apply.manifest["kind"], apply.manifest["metadata"]["name"]), []).append(apply)
+
+        async def in_order(group: list[Apply]) -> None:
+            for apply in group:
+                await self._apply(apply)
+
+        results = await asyncio.gather(*map(in_order, by_object.values()), return_exceptions=True)
+        for error in filter(None, results):  # all have ended before the first error is raised
+            raise error
 
     async def _apply(self, apply: Apply) -> None:
         """Server-side apply, unless the object still is what this very apply made of it: then there is nothing to write."""

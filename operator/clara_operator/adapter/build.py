@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from clara_api import labels
@@ -76,9 +77,10 @@ def build_record(seen: Seen, decision: dict[str, Any], digest: str, settings: Se
     return (Create(build_run_config(pod)), Create(build_job(pod, settings)))
 
 
-def approval_digest(approval: Approval | None) -> str:
-    """Digest of a person's decision; of its absence when it was withdrawn."""
-    return json_digest(approval.wire() if approval else {"decision": "Withdrawn"})
+def approval_digest(approval: Approval | None, at: datetime | None) -> str:
+    """Digest of a person's decision, or of its withdrawal, at that time: the same words said again are another decision."""
+    words = approval.wire() if approval else {"decision": "Withdrawn"}
+    return json_digest(words | {"at": at.isoformat() if at else ""})
 
 
 def adapter_object(seen: Seen) -> dict[str, Any]:

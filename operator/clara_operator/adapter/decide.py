@@ -191,35 +191,27 @@ def _decision(seen: Seen, known: Evaluated, now: datetime) -> Decision:
     golden = evaluation.golden_dataset_digest if evaluation else None
     report = evaluation.report_digest if evaluation else None
 
-    def made(outcome: str, reason: str, message: str, by: str | None) -> Decision:
-        fields = (outcome, reason, message[:1024], by, golden, report)
-        if old is not None and fields == (
-            old.outcome,
-            old.reason,
-            old.message,
-            old.by,
-            old.golden_dataset_digest,
-            old.report_digest,
-        ):
-            return old
-        return Decision(
+    def made(outcome: str, reason: str, message: str, by: str | None, *, adopted: bool = False) -> Decision:
+        new = Decision(
             outcome=outcome, reason=reason, message=message[:1024], by=by, at=now,
             artifact_digest=seen.spec.artifact.digest, golden_dataset_digest=golden, report_digest=report,
+            adopted=adopted,
         )  # fmt: skip
+        said_before = old is not None and old.model_copy(update={"at": now}) == new
+        return old if old is not None and said_before else new
 
     approval = seen.spec.approval
     if approval is not None:
         reason = reasons.APPROVED_BY_PERSON if approval.decision == "Approved" else reasons.REJECTED_BY_PERSON
         return made(approval.decision, reason, f"{approval.by}: {approval.reason}", approval.by)
-    was_person = old is not None and old.by is not None
-    withdrawn = was_person and seen.status.recorded_approval is not None
+    withdrawn = old is not None and old.by is not None and not old.adopted
     if old is not None and old.golden_dataset_digest == golden and not withdrawn:
         return old
     found = known.recorded
     if found is not None and found.get("decision") in ("Approved", "Rejected"):
         reason = reasons.APPROVED_BY_PERSON if found["decision"] == "Approved" else reasons.REJECTED_BY_PERSON
         message = f"{found.get('by', '')}: {found.get('reason', '')} (found beside the artifact)"
-        return made(found["decision"], reason, message, found.get("by"))
+        return made(found["decision"], reason, message, found.get("by"), adopted=True)
     ruling = gates.rule(gates.Candidate(known.summary or _summary(evaluation), _thresholds(seen)))
     return made(ruling.outcome, ruling.reason, ruling.message, None)
 
@@ -250,18 +242,21 @@ def _thresholds(seen: Seen) -> Thresholds:
 def _record(seen: Seen, facts: Facts, settings: Settings) -> tuple[Plan, Facts]:
     """A person's decision, or its withdrawal, is written beside the artifact once."""
     approval, recorded = seen.spec.approval, seen.status.recorded_approval
-    if approval is None and recorded is None:
-        return Plan(), facts
-    digest = build.approval_digest(approval)
+    mine = [j for j in seen.jobs if j.purpose == labels.PURPOSE_RECORD]
+    keep = replace(facts, recorded=recorded)
+    if approval is None and recorded is None and not mine:
+        return Plan(), keep  # nobody ever decided here
+    if facts.decision is None or facts.decision != seen.status.decision:
+        return Plan(), keep  # first the word itself: engines load on it; its echo brings us back here
+    digest = build.approval_digest(approval, facts.decision.at)
     if digest == recorded:
-        return Plan(), replace(facts, recorded=digest)
-    job = next((j for j in seen.jobs if j.purpose == labels.PURPOSE_RECORD and j.golden_digest == digest), None)
+        return Plan(), keep
+    job = next((j for j in mine if j.golden_digest == digest), None)
     outcome = job.outcome if job else None
     if outcome is not None and outcome.result == "Succeeded":
         return Plan(), replace(facts, recorded=digest)
-    keep = replace(facts, recorded=recorded)
     if job is None:
-        at = facts.decision.at if facts.decision and facts.decision.at else None
+        at = facts.decision.at
         entry = (
             approval.wire() if approval else {"decision": "Withdrawn", "by": "", "reason": "spec.approval was removed"}
         )

@@ -6,12 +6,11 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from clara_api.adapter import Approval
+from clara_api import labels
 from clara_api.golden_dataset import GoldenDatasetSpec
 from clara_api.handoff.eval_report import ConstraintFailure, ReportSummary
 from clara_api.handoff.outcome import EXIT_JUDGE_UNREACHABLE, Outcome
 from clara_api.handoff.run import RUN, EvaluationRun, RecordRun
-from clara_operator.adapter.build import approval_digest
 from clara_operator.adapter.reconcile import reconcile
 from clara_operator.cluster import Cluster
 from clara_operator.golden_dataset.digest import golden_digest
@@ -163,32 +162,74 @@ def test_a_decision_is_latched_and_costs_nothing_to_look_at_again():
     assert look(known, now=T0 + timedelta(days=2)).is_empty
 
 
-def test_a_persons_rejection_outweighs_a_good_score_and_is_recorded_beside_the_artifact():
-    approval = {"decision": "Rejected", "by": "anna@amt.example", "reason": "zitiert aufgehobenes Recht"}
-    plan = look(evaluated(new(approval=approval), good()))
-    assert ready(plan) == ("False", "Rejected")
+def record_of(plan: Plan) -> RecordRun:
+    """What the plan's Job is to write beside the artifact."""
     record = RUN.validate_json(plan.create[0].manifest["data"]["run.json"])
     assert isinstance(record, RecordRun)
-    assert record.decision["by"] == "anna@amt.example"
-    assert record.decision_digest == approval_digest(Approval.model_validate(approval))
+    return record
 
 
-def test_a_withdrawn_approval_gives_the_word_back_to_the_gate():
-    approval = {"decision": "Approved", "by": "anna", "reason": "geprüft"}
-    known = evaluated(new(approval=approval), good(score=75.0))
-    after(known, look(known))
-    digest = approval_digest(Approval.model_validate(approval))
-    job = make.job(NAME, "record", run_digest="", golden_digest=digest, finished="Complete", adapter=True)
+def recorded(known: Cluster, plan: Plan) -> None:
+    """The Job of the plan has done it."""
+    digest = record_of(plan).decision_digest
+    job = make.job(
+        f"{NAME}-{digest[-8:]}", "record", run_digest="", golden_digest=digest, finished="Complete", adapter=True
+    )
+    job["metadata"]["labels"][labels.ADAPTER] = NAME
     known.put("Job", job)
     known.put("Pod", make.job_pod(job, exit_code=0, outcome=Outcome(result="Succeeded")))
     after(known, look(known))
-    withdrawn = new()
+
+
+def with_approval(known: Cluster, approval: dict[str, str] | None) -> Plan:
+    """A person writes or removes spec.approval; the pass after the one that latched the new word."""
     obj = known.get("Adapter", NS, NAME)
     assert obj is not None
-    known.put("Adapter", withdrawn | {"status": obj["status"]})
+    known.put("Adapter", new(**({"approval": approval} if approval else {})) | {"status": obj["status"]})
+    after(known, look(known, T0 + timedelta(seconds=len(tuple(known.keys("Job"))))))
+    return look(known)
+
+
+ANNA = {"decision": "Approved", "by": "anna", "reason": "geprüft"}
+
+
+def test_a_persons_rejection_outweighs_a_good_score_and_is_recorded_beside_the_artifact():
+    approval = {"decision": "Rejected", "by": "anna@amt.example", "reason": "zitiert aufgehobenes Recht"}
+    known = evaluated(new(approval=approval), good())
     plan = look(known)
-    assert ready(plan) == ("Unknown", "NeedsReview")
-    assert plan.create, "the withdrawal is recorded too"
+    assert ready(plan) == ("False", "Rejected")
+    assert plan.create == (), "the word comes first: engines act on it"
+    after(known, plan)
+    assert record_of(look(known)).decision["by"] == "anna@amt.example"
+
+
+def test_a_withdrawn_approval_gives_the_word_back_to_the_gate():
+    known = evaluated(new(), good(score=75.0))
+    after(known, look(known))
+    recorded(known, with_approval(known, ANNA))
+    plan = with_approval(known, None)
+    assert known.get("Adapter", NS, NAME)["status"]["decision"]["outcome"] == "NeedsReview"  # type: ignore[index]
+    assert record_of(plan).decision["decision"] == "Withdrawn"
+
+
+def test_an_approval_that_is_withdrawn_before_it_was_recorded_is_withdrawn_all_the_same():
+    known = evaluated(new(), good(score=75.0))
+    after(known, look(known))
+    plan = with_approval(known, ANNA)
+    job = make.job(NAME, "record", run_digest="", golden_digest=record_of(plan).decision_digest, adapter=True)
+    known.put("Job", job)
+    assert record_of(with_approval(known, None)).decision["decision"] == "Withdrawn"
+
+
+def test_the_same_words_said_again_after_a_withdrawal_are_recorded_again():
+    known = evaluated(new(), good(score=75.0))
+    after(known, look(known))
+    first = with_approval(known, ANNA)
+    recorded(known, first)
+    recorded(known, with_approval(known, None))
+    again = with_approval(known, ANNA)
+    assert record_of(again).decision["decision"] == "Approved"
+    assert record_of(again).decision_digest != record_of(first).decision_digest
 
 
 def test_a_recreated_adapter_inherits_the_rejection_that_lies_beside_its_artifact():
@@ -199,6 +240,8 @@ def test_a_recreated_adapter_inherits_the_rejection_that_lies_beside_its_artifac
     assert ready(plan) == ("False", "Rejected")
     assert plan.status is not None
     assert "found beside the artifact" in plan.status.status["decision"]["message"]
+    assert plan.status.status["decision"]["adopted"] is True
+    assert plan.create == (), "it lies there already"
 
 
 def test_a_new_golden_set_is_a_new_evaluation_and_the_old_decision_holds_until_then():
