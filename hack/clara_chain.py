@@ -18,9 +18,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import clara_install
+import clara_store
 import yaml
 from clara_api.digests import is_base_model_file, listing_digest, sha256_digest
-from clara_install import BUCKET, ROOT, kubectl
+from clara_install import ROOT, kubectl
+from clara_store import BUCKET
 
 GATEWAY = "http://127.0.0.1:8080"
 BASE_NAME = "tiny-de"
@@ -68,7 +70,7 @@ def make_base() -> Base:
 def fill_store(base: Base) -> None:
     """Base and training data into the bucket, as an admin would."""
     env = clara_install.environment()
-    client = clara_install.s3(env)
+    client = clara_store.s3(env)
     for file in base.folder.iterdir():
         if file.is_file():
             client.upload_file(str(file), BUCKET, f"{BASE_KEY}/{file.name}")

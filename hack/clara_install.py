@@ -17,13 +17,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import boto3
-import botocore.client
-import botocore.exceptions
+import clara_store
+from clara_store import BUCKET
 
 ROOT = Path(__file__).resolve().parent.parent
 SYSTEM = "clara-system"
-BUCKET = "clara"
 ISSUER_PATH = "/.well-known/openid-configuration"
 
 
@@ -56,38 +54,13 @@ def run(*command: str, stdin: str | None = None, env: Mapping[str, str] | None =
     return done.stdout
 
 
-def s3(env: Mapping[str, str]) -> Any:
-    """A client of the local S3 server."""
-    return boto3.client(
-        "s3",
-        endpoint_url=env["CLARA_S3_ENDPOINT"],
-        aws_access_key_id=env["AWS_ACCESS_KEY_ID"],
-        aws_secret_access_key=env["AWS_SECRET_ACCESS_KEY"],
-        region_name="us-east-1",
-        config=botocore.client.Config(signature_version="s3v4", s3={"addressing_style": "path"}),
-    )
-
-
-def make_bucket(env: Mapping[str, str]) -> None:
-    """The bucket, unless it is there."""
-    try:
-        s3(env).head_bucket(Bucket=BUCKET)
-    except botocore.exceptions.ClientError:
-        s3(env).create_bucket(Bucket=BUCKET)
-
-
 def make_namespace(name: str, env: Mapping[str, str]) -> None:
     """A tenant's namespace with its key to the store."""
     secret = {
         "apiVersion": "v1",
         "kind": "Secret",
         "metadata": {"name": "clara-store", "namespace": name},
-        "stringData": {
-            "AWS_ACCESS_KEY_ID": env["AWS_ACCESS_KEY_ID"],
-            "AWS_SECRET_ACCESS_KEY": env["AWS_SECRET_ACCESS_KEY"],
-            "AWS_ENDPOINT_URL": env["CLARA_S3_ENDPOINT"],
-            "AWS_DEFAULT_REGION": "us-east-1",
-        },
+        "stringData": clara_store.key_of(name, env),
     }
     namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
     for manifest in (namespace, secret):
@@ -119,7 +92,7 @@ def values(namespaces: Sequence[str], env: Mapping[str, str]) -> dict[str, Any]:
 def install(namespaces: Sequence[str], *, release: str = "clara", extra: Mapping[str, Any] | None = None) -> None:
     """Namespaces, store, chart; returns when operator and gateway are ready."""
     env = environment()
-    make_bucket(env)
+    clara_store.make_bucket(env)
     for name in namespaces:
         make_namespace(name, env)
     with tempfile.NamedTemporaryFile("w", suffix=".json") as file:

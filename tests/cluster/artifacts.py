@@ -6,8 +6,10 @@ import json
 
 import clara_chain as chain
 import clara_install
+import clara_store
 from clara_api.digests import sha256_digest
 from clara_api.handoff.artifact import FileEntry, Manifest
+from clara_store import BUCKET
 
 Files = dict[str, bytes]
 
@@ -16,11 +18,11 @@ def read(adapter_name: str, namespace: str) -> tuple[Files, Manifest]:
     """The files and the manifest of an Adapter that is there."""
     adapter = chain.get("adp", adapter_name, namespace)
     assert adapter is not None, f"{namespace}/{adapter_name} is missing"
-    prefix = adapter["spec"]["artifact"]["uri"].removeprefix(f"s3://{clara_install.BUCKET}/")
-    client = clara_install.s3(clara_install.environment())
+    prefix = adapter["spec"]["artifact"]["uri"].removeprefix(f"s3://{BUCKET}/")
+    client = clara_store.s3(clara_install.environment())
 
     def one(path: str) -> bytes:
-        return bytes(client.get_object(Bucket=clara_install.BUCKET, Key=f"{prefix}/{path}")["Body"].read())
+        return bytes(client.get_object(Bucket=BUCKET, Key=f"{prefix}/{path}")["Body"].read())
 
     manifest = Manifest.model_validate_json(one("manifest.json"))
     return {f.path: one(f.path) for f in manifest.files}, manifest
@@ -32,11 +34,11 @@ def publish(name: str, namespace: str, files: Files, manifest: Manifest) -> tupl
         FileEntry(path=p, size=len(d), sha256=sha256_digest(d).removeprefix("sha256:")) for p, d in files.items()
     ]
     manifest = manifest.model_copy(update={"files": entries})
-    client = clara_install.s3(clara_install.environment())
+    client = clara_store.s3(clara_install.environment())
     key = f"adapters/{namespace}/brought/{name}"
     for path, data in {**files, "manifest.json": manifest.to_bytes()}.items():
-        client.put_object(Bucket=clara_install.BUCKET, Key=f"{key}/{path}", Body=data)
-    return f"s3://{clara_install.BUCKET}/{key}", manifest.digest()
+        client.put_object(Bucket=BUCKET, Key=f"{key}/{path}", Body=data)
+    return f"s3://{BUCKET}/{key}", manifest.digest()
 
 
 def bring(name: str, namespace: str, artifact: tuple[str, str], base: chain.Base, **spec: object) -> str:

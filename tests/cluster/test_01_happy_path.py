@@ -8,6 +8,8 @@ from urllib.request import urlopen
 
 import clara_chain as chain
 import clara_install
+import clara_store
+from clara_store import BUCKET
 from conftest import RECHT
 
 TAX = "An welchem Tag gilt ein mit der Post versandter Steuerbescheid als bekannt gegeben?"
@@ -54,10 +56,8 @@ def test_kubectl_get_answers_is_it_working(served: chain.Base):
 def test_the_artifact_says_how_it_came_to_be(served: chain.Base):
     adapter = chain.get("adp", "steuerrecht-1.0.0", RECHT)
     assert adapter is not None
-    key = adapter["spec"]["artifact"]["uri"].removeprefix(f"s3://{clara_install.BUCKET}/")
-    stored = clara_install.s3(clara_install.environment()).get_object(
-        Bucket=clara_install.BUCKET, Key=f"{key}/manifest.json"
-    )
+    key = adapter["spec"]["artifact"]["uri"].removeprefix(f"s3://{BUCKET}/")
+    stored = clara_store.s3(clara_install.environment()).get_object(Bucket=BUCKET, Key=f"{key}/manifest.json")
     manifest = json.loads(stored["Body"].read())
     assert manifest["baseModel"]["digest"] == served.digest
     assert manifest["weightsDigest"] == adapter["status"]["weightsDigest"]

@@ -8,9 +8,11 @@ from collections.abc import Callable, Iterator
 
 import clara_chain as chain
 import clara_install
+import clara_store
 import pytest
 from artifacts import approve, bring, publish, read
 from clara_api.digests import sha256_digest
+from clara_store import BUCKET
 from conftest import RECHT
 
 
@@ -41,9 +43,9 @@ def test_a_tampered_artifact_is_refused(served: chain.Base):
     artifact = publish("tampered", RECHT, files, manifest)
     weights = files["adapter_model.safetensors"]
     changed = weights[:-4] + bytes(b ^ 0xFF for b in weights[-4:])
-    key = artifact[0].removeprefix(f"s3://{clara_install.BUCKET}/")
-    client = clara_install.s3(clara_install.environment())
-    client.put_object(Bucket=clara_install.BUCKET, Key=f"{key}/adapter_model.safetensors", Body=changed)
+    key = artifact[0].removeprefix(f"s3://{BUCKET}/")
+    client = clara_store.s3(clara_install.environment())
+    client.put_object(Bucket=BUCKET, Key=f"{key}/adapter_model.safetensors", Body=changed)
     name = bring("steuerrecht-0.2.0", RECHT, artifact, served)
     found = chain.wait_for_reason("adp", name, RECHT, "Ready", "ArtifactInvalid", seconds=120)
     assert "adapter_model.safetensors" in chain.condition(found, "Ready")["message"]

@@ -5,8 +5,12 @@ from __future__ import annotations
 import json
 from urllib.request import urlopen
 
+import botocore.exceptions
 import clara_chain as chain
-from clara_install import kubectl
+import clara_store
+import pytest
+from clara_install import environment, kubectl
+from clara_store import BUCKET
 from conftest import FINANZEN, RECHT
 
 QUESTION = "Wann hat die Kasse geöffnet?"
@@ -29,6 +33,21 @@ def test_the_engines_hold_nothing_of_the_other_namespace(kasse: chain.Base):
     assert engine_names(RECHT)
     assert engine_names(FINANZEN)
     assert not engine_names(RECHT) & engine_names(FINANZEN)
+
+
+def test_the_stores_key_of_one_namespace_does_not_open_the_artifacts_of_the_other(kasse: chain.Base):
+    env = environment()
+    theirs = clara_store.s3(env | clara_store.key_of(FINANZEN, env))
+    [own, *_] = theirs.list_objects_v2(Bucket=BUCKET, Prefix=f"adapters/{FINANZEN}/")["Contents"]
+    [other, *_] = clara_store.s3(env).list_objects_v2(Bucket=BUCKET, Prefix=f"adapters/{RECHT}/")["Contents"]
+    theirs.get_object(Bucket=BUCKET, Key=own["Key"])
+    for call, key in (
+        (theirs.get_object, other["Key"]),
+        (theirs.put_object, other["Key"]),
+        (theirs.put_object, "data/x"),
+    ):
+        with pytest.raises(botocore.exceptions.ClientError, match="AccessDenied"):
+            call(Bucket=BUCKET, Key=key)
 
 
 def test_the_model_list_tells_them_apart(kasse: chain.Base):

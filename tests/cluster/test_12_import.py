@@ -8,8 +8,10 @@ from typing import Any
 
 import clara_chain as chain
 import clara_install
+import clara_store
 import pytest
 from clara_install import kubectl
+from clara_store import BUCKET
 from conftest import FINANZEN
 
 NAME = "steuerrecht-1.2.0"  # judged by a judge that is away again
@@ -17,10 +19,8 @@ NAME = "steuerrecht-1.2.0"  # judged by a judge that is away again
 
 def stored() -> dict[str, str]:
     """Every object of the namespace in the store, and when it was written."""
-    client = clara_install.s3(clara_install.environment())
-    pages = client.get_paginator("list_objects_v2").paginate(
-        Bucket=clara_install.BUCKET, Prefix=f"adapters/{FINANZEN}/"
-    )
+    client = clara_store.s3(clara_install.environment())
+    pages = client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=f"adapters/{FINANZEN}/")
     return {o["Key"]: o["LastModified"].isoformat() for page in pages for o in page.get("Contents", [])}
 
 
