@@ -174,17 +174,17 @@ def phase_writes(base: chain.Base) -> tuple[int, int]:
     return int(writes()[series] - before.get(series, 0)), changes
 
 
-def fill(base: chain.Base) -> None:
-    """A hundred more Adapters that nobody serves."""
+def fill(base: chain.Base, count: int) -> None:
+    """More Adapters that nobody serves."""
     files, manifest = read("steuerrecht-1.0.0", NS)
     artifact = publish("viele", NS, files, manifest.model_copy(update={"family": "viele"}))
-    for start in range(0, ADAPTERS, BATCH):
+    for start in range(0, count, BATCH):
         names = [f"viele-1.0.{i}" for i in range(start, start + BATCH)]
         for name in names:
             bring(name, NS, artifact, base)
         for name in names:
             chain.wait_for_reason("adp", name, NS, "Ready", "NeedsReview", seconds=300)
-        print(f"  {start + BATCH} of {ADAPTERS} adapters, operator {memory():.0f} MB", flush=True)
+        print(f"  {start + BATCH} of {count} adapters, operator {memory():.0f} MB", flush=True)
 
 
 def clean() -> None:
@@ -204,6 +204,7 @@ def main() -> None:
     """Measure, print, put back."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--idle", type=float, default=10, help="minutes in which nothing happens")
+    parser.add_argument("--adapters", type=int, default=ADAPTERS, help="more adapters, for the operator's memory")
     options = parser.parse_args()
     base = chain.make_base()
     families = ["steuerrecht", "baurecht"]
@@ -217,7 +218,7 @@ def main() -> None:
             print(f"  round {number + 1}: {rounds[-1]}", flush=True)
         written, changes = phase_writes(base)
         at_rest = memory()
-        fill(base)
+        fill(base, options.adapters)
         full = memory()
         settle()
         before = metrics()
@@ -246,7 +247,7 @@ def main() -> None:
     print(f"| operator's writes in {options.idle:g} idle minutes, but the Lease | {idle:.0f} | 0 |")
     print(f"| operator's CPU in them | {cpu:.1f} s ({cpu / options.idle / 0.6:.2f} % of a core) | |")
     print(f"| operator's memory, few adapters | {at_rest:.0f} MB | |")
-    print(f"| operator's memory, {ADAPTERS} more | {full:.0f} MB | < 110 MB |")
+    print(f"| operator's memory, {options.adapters} more | {full:.0f} MB | < 110 MB |")
     target = ROOT / ".cluster/bench/lifecycle.json"
     target.parent.mkdir(exist_ok=True)
     numbers = [{f: getattr(r, f) for f in r.__slots__} for r in rounds]

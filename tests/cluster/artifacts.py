@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 
 import clara_chain as chain
 import clara_install
@@ -29,13 +30,13 @@ def read(adapter_name: str, namespace: str) -> tuple[Files, Manifest]:
 
 
 def publish(name: str, namespace: str, files: Files, manifest: Manifest) -> tuple[str, str]:
-    """Put a variant under a key of its own; its URI and the digest of its manifest."""
+    """Put a variant under a key of its own, in which no decision lies yet; its URI and the digest of its manifest."""
     entries = [
         FileEntry(path=p, size=len(d), sha256=sha256_digest(d).removeprefix("sha256:")) for p, d in files.items()
     ]
     manifest = manifest.model_copy(update={"files": entries})
     client = clara_store.s3(clara_install.environment())
-    key = f"adapters/{namespace}/brought/{name}"
+    key = f"adapters/{namespace}/brought/{name}-{secrets.token_hex(4)}"
     for path, data in {**files, "manifest.json": manifest.to_bytes()}.items():
         client.put_object(Bucket=BUCKET, Key=f"{key}/{path}", Body=data)
     return f"s3://{BUCKET}/{key}", manifest.digest()
