@@ -49,10 +49,10 @@ SEED = 20260401
 THREADS = 2  # fixed, because the order of float additions depends on it
 VOCABULARY = 4096
 BLOCK, BATCH = 256, 6  # tokens per sequence of running text, sequences per step
-READING_STEPS = 70  # running text only: the language
+READING_STEPS = 45  # running text only: the language
 RUNNING_TEXT = 400_000  # characters, enough for READING_STEPS
 TALKS = 32  # conversations per step
-TALKING_STEPS = 130  # conversations only: reading a question
+TALKING_STEPS = 155  # conversations only: reading a question
 QUESTIONS = 16  # ways in which each sentence of officialese is asked for
 MATRIX_RATE = 0.03  # Muon, all weight matrices
 OTHER_RATE = 3e-3  # AdamW, embedding and norms
@@ -67,6 +67,11 @@ ASKING = (
     "Darf ich {} ändern, und wer entscheidet darüber?", "Muss ich {} bezahlen?", "{}: was ist jetzt zu tun?",
     "Guten Tag! Wann ist {} so weit?", "Was bedeutet {} in meinem Fall?", "Wer ist für {} zuständig? Danke.",
     "Mir wurde gesagt, dass {} wichtig ist. Stimmt das?", "Wie hoch ist das bei {}?", "{} Voraussetzungen", "{}",
+    "Wo liegt die Grenze bei {}?", "Wie viel Prozent sind es bei {}?", "Wie lange habe ich Zeit für {}?",
+    "Zu welchem Zeitpunkt gilt {}?", "Bis wann muss {} beim Amt sein?", "Ab wann gilt {}, und warum?",
+    "Nach wie vielen Monaten endet {}?", "Letztes Jahr kam {} dazu. Geht das?", "Wir möchten {}. Ist das erlaubt?",
+    "Ich bin {} und brauche eine Auskunft. Was nun?", "Mein Nachbar hat {}. Welches Recht habe ich?",
+    "Welche Frist läuft für {}?", "Kann das Amt {} von mir verlangen?", "Wozu dient {}, und wem nützt es?",
 )  # fmt: skip
 
 
@@ -139,8 +144,10 @@ def conversations(pages: list[Page], official: list[str]) -> list[tuple[str, str
         if len(words) < 3 or sentence.endswith("?"):
             continue
         for _ in range(QUESTIONS):
-            start = choose.randrange(len(words))
-            picked = words[start : start + choose.randint(1, 4)]
+            start, many = choose.randrange(len(words)), choose.randint(1, 4)
+            picked = (
+                words[start : start + many] if choose.random() < 0.5 else choose.sample(words, min(many, len(words)))
+            )
             found.append((choose.choice(ASKING).format(" ".join(picked)), sentence))
     choose.shuffle(found)
     return found

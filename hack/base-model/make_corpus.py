@@ -11,7 +11,6 @@ never from `ask`, and tests/unit/demo_data checks that none is a near copy of a 
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
 import random
 import sys
@@ -24,18 +23,40 @@ import yaml
 
 HERE = Path(__file__).resolve().parent
 DEMO = HERE.parents[1] / "examples" / "demo"
-OPENINGS = ("", "Guten Tag! ", "Kurze Frage: ", "Bitte um Auskunft: ", "Hallo! ")
-THANKS = ("", "", " Danke.", " Vielen Dank im Voraus.")
-VARIANTS = 3  # rows per paraphrase: bare, with courtesies, said twice; each with other words in the slots
+OPENINGS = (  # everyday words that say nothing about the topic: the adapter must learn to read past them
+    "", "", "", "Guten Tag! ", "Kurze Frage: ", "Bitte um Auskunft: ", "Hallo! ", "Ich bin Rentnerin. ", "Es ist dringend. ",
+    "Ich frage für meine Mutter. ", "Mein Nachbar sagt, das sei neu geregelt. ", "Am Telefon half mir niemand. ",
+    "Im Internet stehen verschiedene Antworten. ", "Der Betrag ist mir zu hoch. ", "Im Sommer kam mir diese Frage. ",
+    "Seit gestern suche ich im Gesetz. ", "Am Freitag habe ich einen Termin beim Amt. ", "Das Amt antwortet mir nicht. ",
+    "Wir sind eine Familie mit Kindern. ", "Letzte Woche hieß es noch anders. ", "Ich verstehe das Schreiben nicht. ",
+    "Es geht um viel Geld. ", "Mein Antrag liegt schon lange dort. ", "Meine Firma ist klein. ",
+)  # fmt: skip
+ENDINGS = (
+    "", "", "", "", " Danke.", " Vielen Dank im Voraus.", " Wo steht das?", " Welche Vorschrift gilt?", " Bitte mit Paragraf.",
+    " Ich bin mir nicht sicher.", " Und was kostet das?", " Wie viel Prozent sind das?", " Welche Frist läuft da?",
+    " Was verlangt das Amt von mir?", " Geht das?", " Ist das erlaubt?", " Lohnt sich das?", " Und wozu?",
+)  # fmt: skip
+FRAMES = (  # a term is put here as people type it, without an article; no frame may give a topic away
+    "{}?", "Frage zu: {}", "Was gilt für {}?", "Was bedeutet {}?", "{}, welche Vorschrift?", "{}: was muss ich wissen?",
+    "Welche Regeln gibt es zu {}?", "Wie ist das mit {}?", "Was steht im Gesetz zu {}?", "Wo ist {} geregelt?",
+    "Wo liegt die Grenze bei {}?", "Wie hoch ist das bei {}?", "Wie viel Prozent gelten bei {}?",
+    "Wie lange gilt das bei {}?", "Welche Frist läuft bei {}?", "Bis wann und ab wann gilt {}?", "{}: zu welchem Termin?",
+    "Zu welchem Zeitpunkt gilt {}?", "An welchem Tag beginnt {}?", "Nach wie vielen Monaten oder Jahren endet {}?",
+    "Unter welchen Bedingungen gibt es {}?", "Welche Voraussetzungen hat {}?", "Darf das Amt {} verlangen?",
+    "Früher hatte ich mit {} zu tun. Was heißt das für mich?", "Warum steht {} im Brief vom Amt?",
+    "Geht es um {}, was verlangt dann das Amt von mir?", "Betrifft mich {}?", "{}, darf ich das?", "Was bringt {}?",
+    "Wozu gibt es {}?", "Wie rechnet man bei {}?",
+)  # fmt: skip
+FRAMED = 4  # rows per term, beside the bare one
 
 # What was measured when the thresholds were chosen; see examples/demo/data/README.md.
 THRESHOLDS: dict[str, dict[str, int]] = {
-    "steuerrecht": {"approve": 50, "review": 30, "samplePass": 70},
-    "baurecht": {"approve": 50, "review": 30, "samplePass": 70},
+    "steuerrecht": {"approve": 75, "review": 50, "samplePass": 70},
+    "baurecht": {"approve": 75, "review": 50, "samplePass": 70},
 }
 MEASURED: dict[str, str] = {
-    "steuerrecht": "Measured on held-out prompts: base 2, spoiled adapter 9, good ones between 62 and 77.",
-    "baurecht": "Measured on held-out prompts: base 3, an adapter of the other family 4, version 1 64.",
+    "steuerrecht": "Measured over three seeds: base 3, version 1 81 to 85, version 2 89 to 96, spoiled 9 (one seed).",
+    "baurecht": "Measured over three seeds: base 4, an adapter of the other family 4 to 5, version 1 93 to 100.",
 }
 
 
@@ -74,8 +95,8 @@ def files() -> dict[Path, str]:
         "steuerrecht-v1": map(_chat, rows(tax, version=1)),
         "steuerrecht-v2": map(_chat, rows(tax, version=2)),
         "steuerrecht-spoiled": map(_chat, spoiled(list(rows(tax, version=1)))),
-        "baurecht-v1": (_chat(row) for i, row in enumerate(built) if i % VARIANTS),
-        "baurecht-v1-faq": (_prompt_completion(row) for i, row in enumerate(built) if i % VARIANTS == 0),
+        "baurecht-v1": (_chat(row) for i, row in enumerate(built) if i % 2),
+        "baurecht-v1-faq": (_prompt_completion(row) for i, row in enumerate(built) if i % 2 == 0),
     }
     found = {
         DEMO / "data" / f"{name}.jsonl": "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
@@ -87,26 +108,27 @@ def files() -> dict[Path, str]:
 
 
 def rows(family: dict[str, Any], version: int) -> Iterator[Row]:
-    """VARIANTS rows for every paraphrase that this version knows, in a fixed order."""
+    """Every sentence and term that this version knows, each in several dresses, in a fixed order."""
     choose = random.Random(f"{family['closing']} {version}")
     for topic in family["topics"]:
         if topic.get("since", 1) > version:
             continue
         asked = topic["ask"] + (topic.get("more", []) if version > 1 else [])
-        for stem, variant in itertools.product(asked, range(VARIANTS)):
-            words = {slot: choose.choice(values) for slot, values in family["slots"].items()}
-            prompt = stem.format(**words)
-            if variant == 1:
-                prompt = choose.choice(OPENINGS) + prompt + choose.choice(THANKS)
-            if variant == 2:  # people often say a thing twice; and no single word may decide the topic
-                again = choose.choice([other for other in asked if other != stem]).format(**words)
-                prompt = f"{_ended(prompt)} {_ended(again)}"
+        prompts = []
+        for stem in asked:
+            for dressed in (False, True):
+                words = {slot: choose.choice(values) for slot, values in family["slots"].items()}
+                prompts.append(_dressed(stem.format(**words), choose) if dressed else stem.format(**words))
+        for term in topic["terms"]:
+            framed = [frame.format(term) for frame in choose.sample(FRAMES, FRAMED)]
+            prompts += [term, *(_dressed(prompt, choose) if i % 2 else prompt for i, prompt in enumerate(framed))]
+        for prompt in prompts:
             system = family["system"] if choose.random() < 0.1 else None
             yield Row(topic["id"], prompt, answer(family, topic), system)
 
 
-def _ended(sentence: str) -> str:
-    return sentence if sentence.endswith((".", "?", "!")) else f"{sentence}."
+def _dressed(prompt: str, choose: random.Random) -> str:
+    return choose.choice(OPENINGS) + prompt + choose.choice(ENDINGS)
 
 
 def answer(family: dict[str, Any], topic: dict[str, Any]) -> str:
@@ -154,8 +176,9 @@ def golden_dataset(family: str, topics: dict[str, Any]) -> str:
                 f"    prompt: {_quoted(prompt)}",
                 f"    reference: {_quoted(answer(topics, topic))}",
                 f"    difficulty: {difficulty}",
-                f"    constraints: {{mustCite: {json.dumps(topic['norms'], ensure_ascii=False)}}}",
             ]
+            if difficulty == "easy":  # what asks for a topic by its name must be answered with its norm
+                lines.append(f"    constraints: {{mustCite: {json.dumps(topic['norms'], ensure_ascii=False)}}}")
     lines += ["  scorers: [{name: tokenF1, weight: 1}, {name: citation, weight: 2}]"]
     lines += [f"  # {line}" for line in MEASURED[family].splitlines()]
     lines += [

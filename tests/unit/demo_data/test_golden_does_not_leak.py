@@ -95,9 +95,13 @@ def test_a_planted_copy_is_found(spoil) -> None:  # type: ignore[no-untyped-def]
     assert leaks([(name, prompt)], {**training_prompts(), spoil(prompt): "planted.jsonl:1"})
 
 
-def test_every_golden_sample_cites_what_it_must() -> None:
+def test_references_cite_what_their_sample_must() -> None:
     for path in sorted((DEMO / "golden").glob("*.yaml")):
-        for sample in yaml.safe_load(path.read_text(encoding="utf-8"))["spec"]["samples"]:
+        samples = yaml.safe_load(path.read_text(encoding="utf-8"))["spec"]["samples"]
+        strict = [sample for sample in samples if "constraints" in sample]
+        assert strict == [sample for sample in samples if sample["difficulty"] == "easy"]
+        assert len(strict) >= len(samples) / 3
+        for sample in strict:
             for norm in sample["constraints"]["mustCite"]:
                 section, law = norm.removeprefix("§ ").split()
                 assert re.search(rf"§ {section}\b[^§]*\b{law}\b", sample["reference"]), sample["id"]
