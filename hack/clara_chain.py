@@ -174,7 +174,7 @@ def wait_for_reason(kind: str, name: str, namespace: str, type_: str, reason: st
 
 
 def wait_for_decision(name: str, namespace: str, *, seconds: float = 300) -> str:
-    """Wait for the gate; where it leaves the word to a person, the administrator approves. Returns the gate's message."""
+    """Wait for the gate; where it leaves the word to a person, the administrator approves. Returns what was said, by whom."""
 
     def there() -> Object | None:
         obj = get("adp", name, namespace)
@@ -188,7 +188,8 @@ def wait_for_decision(name: str, namespace: str, *, seconds: float = 300) -> str
             "patch", "adp", name, "-n", namespace, "--type=merge", "-p", json.dumps({"spec": {"approval": approval}})
         )
         wait_for("adp", name, namespace, "Approved", seconds=30)
-    return str(decision["message"])
+        return f"{decision['outcome']}: {decision['message']}; approved by {approval['by']}"
+    return f"{decision['outcome']}: {decision['message']}"
 
 
 def whoami() -> str:
