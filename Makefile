@@ -73,5 +73,6 @@ demo: install ## from manifests to answers: train, evaluate, approve, serve, cha
 	@$(BIN)/python hack/demo/demo.py
 
 .PHONY: bench
-bench: .venv/.ready ## measure: the gateway's CPU per request and per streamed chunk
+bench: .venv/.ready ## measure: the gateway beside nginx and vllm-router; approval to verified, the operator at rest (after make demo)
 	@$(BIN)/python tests/bench/gateway_cpu.py
+	@$(BIN)/python tests/bench/lifecycle.py
