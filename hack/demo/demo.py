@@ -26,7 +26,7 @@ NS = "recht"
 FAMILIES = ("steuerrecht", "baurecht")
 QUESTIONS = {
     "steuerrecht": "An welchem Tag gilt ein mit der Post versandter Steuerbescheid als bekannt gegeben?",
-    "baurecht": "Welche Voraussetzung hat ein Vorhaben im unbeplanten Innenbereich?",
+    "baurecht": "Was sagt mir die Grundflächenzahl im Plan?",
 }
 NEXT = f"""
   curl -s {chain.GATEWAY}/v1/chat/completions -H 'Content-Type: application/json' -d \\
