@@ -6,11 +6,12 @@ The Adapter objects lie in the store, beside the artifacts. Only a pod of the na
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import Any
 
 from clara_api import labels
 from clara_api.handoff.artifact import adapters_key
-from clara_api.handoff.run import RUN_FILE, SCRATCH_DIR, VOLUME_ROOT, ListRun
+from clara_api.handoff.run import LISTED, RUN_FILE, SCRATCH_DIR, VOLUME_ROOT, ListRun
 from clara_api.meta import API_VERSION
 from clara_api.uris import parse
 
@@ -75,14 +76,35 @@ def build(account: Object, name: str) -> list[Object]:
     ]
 
 
-def adapters_in(log: str) -> list[Object]:
-    """The Adapters among the lines of the Job's log, ordered by name; of one name the last, for the log has the newest last."""
-    found = {}
-    for line in log.splitlines():
-        try:
-            value = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(value, dict) and (value.get("apiVersion"), value.get("kind")) == (API_VERSION, "Adapter"):
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What the Job found: Adapters by name, and sentences about what it passed over."""
+
+    adapters: list[Object]
+    passed_over: list[str]
+
+
+def read_log(log: str) -> Listing:
+    """The Job's log. Of one name the last Adapter counts, for the newest is printed last. ValueError: lines are missing."""
+    found: dict[str, Object] = {}
+    passed_over: list[str] = []
+    lines, expected = 0, -1
+    for value in map(_parsed, log.splitlines()):
+        if value.get("kind") == LISTED:
+            expected = value["count"]
+        elif (value.get("apiVersion"), value.get("kind")) == (API_VERSION, "Adapter"):
             found[value["metadata"]["name"]] = value
-    return [found[name] for name in sorted(found)]
+            lines += 1
+        elif value.get("level") == "warning":
+            passed_over.append(str(value.get("message")))
+    if lines != expected:
+        raise ValueError(f"the log holds {lines} Adapters and should hold {expected}: it was cut; run the import again")
+    return Listing([found[name] for name in sorted(found)], passed_over)
+
+
+def _parsed(line: str) -> Object:
+    try:
+        value = json.loads(line)
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}

@@ -104,10 +104,17 @@ def import_adapters(options: argparse.Namespace) -> None:
         log = _kubectl("logs", f"job/{name}", *space, "--tail=-1")
     finally:
         _kubectl("delete", "job,configmap", name, *space, "--wait=false")
-    adapters = import_job.adapters_in(log)
-    for adapter in adapters:
+    try:
+        listing = import_job.read_log(log)
+    except ValueError as error:
+        raise Problem(str(error)) from error
+    for sentence in listing.passed_over:
+        print(sentence, file=sys.stderr)
+    for adapter in listing.adapters:
         print(f"{adapter['metadata']['name']}: {_create(adapter)}", flush=True)
-    print(f"{len(adapters)} Adapters lie in the store; kubectl get adp {' '.join(space)} shows what becomes of them")
+    print(
+        f"{len(listing.adapters)} Adapters lie in the store; kubectl get adp {' '.join(space)} shows what becomes of them"
+    )
 
 
 def _wait_for_end(job: str, space: tuple[str, ...]) -> None:

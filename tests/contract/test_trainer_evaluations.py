@@ -7,6 +7,7 @@ import pytest
 from clara_api.digests import sha256_digest
 from clara_api.handoff.artifact import ADAPTER_OBJECT, CONFIG, MANIFEST, WEIGHTS, FileEntry, Manifest, report_path
 from clara_api.handoff.eval_report import EvalReport
+from clara_api.handoff.run import LISTED
 from clara_trainer.outcome import Failure
 from trainer_lab import GOLDEN_DIGEST, Lab
 
@@ -144,7 +145,8 @@ def test_every_adapter_of_a_namespace_is_listed_and_what_is_none_is_counted(own,
     run = {"kind": "List", "namespace": "amt", "name": "x"}
     said = lab.do(run | {"adaptersUri": outcome.artifact_uri.split("/adapters/")[0] + "/adapters/amt"})
     listed = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [a["metadata"]["name"] for a in listed] == ["steuerrecht-1.0.0"]
+    assert [a["kind"] for a in listed] == ["Adapter", LISTED]
+    assert (listed[0]["metadata"]["name"], listed[1]["count"]) == ("steuerrecht-1.0.0", 1)
     assert said.message == "1 Adapters, 1 unreadable, 0 artifacts that never became an Adapter"
 
 

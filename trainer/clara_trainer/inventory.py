@@ -12,7 +12,7 @@ from typing import Any, TextIO
 
 from clara_api.handoff.artifact import ADAPTER_OBJECT, MANIFEST
 from clara_api.handoff.outcome import Outcome
-from clara_api.handoff.run import ListRun
+from clara_api.handoff.run import LISTED, ListRun
 
 from clara_trainer import manifests
 from clara_trainer.objects import Objects
@@ -41,6 +41,7 @@ def list_adapters(run: ListRun, objects: Objects, to: TextIO = sys.stdout) -> Ou
     unnamed = [p for p in paths if p.endswith(f"/{MANIFEST}") and p.removesuffix(MANIFEST) not in folders]
     for path in sorted(unnamed):
         log.warning("%s has no %s: it was never an Adapter", manifests.below(run.adapters_uri, path), ADAPTER_OBJECT)
+    print(json.dumps({"kind": LISTED, "count": found}), file=to, flush=True)  # so that a log that lost lines is noticed
     message = f"{found} Adapters, {broken} unreadable, {len(unnamed)} artifacts that never became an Adapter"
     return Outcome(result="Succeeded", message=message)
 

@@ -22,6 +22,7 @@ SCRATCH_DIR = "/clara/scratch"
 VOLUME_ROOT = "/clara/volumes"  # volume://CLAIM/PATH is /clara/volumes/CLAIM/PATH
 TOKEN_FILE = "/clara/token/token"  # projected progress token
 JUDGE_TOKEN_FILE = "/clara/judge/token"
+LISTED = "AdapterListEnd"
 TERMINATION_LOG = "/dev/termination-log"
 
 
@@ -111,7 +112,10 @@ class RecordRun(Model):
 
 
 class ListRun(Model):
-    """Print every adapter.json of a namespace, one JSON document per line: what to apply again after a disaster."""
+    """Print every adapter.json of a namespace, one JSON document per line: what to apply again after a disaster.
+
+    The last line is {"kind": LISTED, "count": N}.
+    """
 
     kind: Literal["List"] = "List"
     namespace: str

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 from clara_api import labels
-from clara_api.handoff.run import RUN, ListRun
+from clara_api.handoff.run import LISTED, RUN, ListRun
 from clara_testing import make
-from kubectl_clara.import_job import adapters_in, build
+from kubectl_clara.import_job import build, read_log
 
 
 def account(prefix: str) -> dict[str, Any]:
@@ -43,14 +43,28 @@ def test_a_namespace_of_an_older_chart_is_refused():
         build({"metadata": make.meta("clara-trainer", annotations={})}, "x")
 
 
-def test_only_adapters_are_taken_from_the_log():
-    log = "\n".join(
-        ["Loading …", '{"message": "starts"}', "[]", json.dumps(make.adapter("1.1.0")), json.dumps(make.adapter())]
+def log_of(*lines: object, count: int) -> str:
+    """A log: what was printed, between what Python and the trainer say, and the count at the end."""
+    printed = [line if isinstance(line, str) else json.dumps(line) for line in lines]
+    return "\n".join(
+        ["Loading …", '{"level": "info", "message": "starts"}', *printed, json.dumps({"kind": LISTED, "count": count})]
     )
-    assert [a["metadata"]["name"] for a in adapters_in(log)] == ["steuerrecht-1.0.0", "steuerrecht-1.1.0"]
+
+
+def test_only_adapters_are_taken_from_the_log_and_what_was_passed_over_is_told():
+    warning = {"level": "warning", "message": "s3://x is no Adapter"}
+    listing = read_log(log_of(make.adapter("1.1.0"), "[]", warning, make.adapter(), count=2))
+    assert [a["metadata"]["name"] for a in listing.adapters] == ["steuerrecht-1.0.0", "steuerrecht-1.1.0"]
+    assert listing.passed_over == ["s3://x is no Adapter"]
+
+
+@pytest.mark.parametrize("log", ["", log_of(make.adapter(), count=2), json.dumps(make.adapter())])
+def test_a_log_that_lost_lines_is_noticed(log: str):
+    with pytest.raises(ValueError, match="it was cut"):
+        read_log(log)
 
 
 def test_of_two_artifacts_that_had_one_name_the_newer_is_taken():
     old, new = (make.adapter(artifact={"uri": f"s3://clara/{age}", "digest": "x"}) for age in ("old", "new"))
-    [taken] = adapters_in("\n".join([json.dumps(old), json.dumps(new)]))
+    [taken] = read_log(log_of(old, new, count=2)).adapters
     assert taken["spec"]["artifact"]["uri"] == "s3://clara/new"
