@@ -26,7 +26,7 @@ NS = "recht"
 FAMILIES = ("steuerrecht", "baurecht")
 QUESTIONS = {
     "steuerrecht": "An welchem Tag gilt ein mit der Post versandter Steuerbescheid als bekannt gegeben?",
-    "baurecht": "Was sagt mir die Grundflächenzahl im Plan?",
+    "baurecht": "Welche Arten der Nutzung erlaubt ein allgemeines Wohngebiet?",
 }
 NEXT = f"""
   curl -s {chain.GATEWAY}/v1/chat/completions -H 'Content-Type: application/json' -d \\
