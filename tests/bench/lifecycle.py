@@ -276,8 +276,17 @@ def main() -> None:
     target = ROOT / ".cluster/bench/lifecycle.json"
     target.parent.mkdir(exist_ok=True)
     numbers = [{f: getattr(r, f) for f in r.__slots__} for r in rounds]
-    target.write_text(json.dumps({"rounds": numbers, "writes": written, "changes": changes, "idleWrites": idle,
-                                  "writeSeconds": floor, "memory": at_rest, "memoryFull": full, "idleCpuSeconds": cpu}, indent=1))  # fmt: skip
+    found = {
+        "rounds": numbers,
+        "writes": written,
+        "changes": changes,
+        "idleWrites": idle,
+        "idleCpuSeconds": cpu,
+        "writeSeconds": floor,
+        "memory": at_rest,
+        "memoryFull": full,
+    }
+    target.write_text(json.dumps(found, indent=1))
 
 
 if __name__ == "__main__":
