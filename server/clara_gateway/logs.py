@@ -25,7 +25,8 @@ class JsonLine(logging.Formatter):
 
 
 def log_json_lines() -> None:
-    """Send every log of this process through `JsonLine`."""
+    """Send every log of this process through `JsonLine`; what it does not print is not looked up for every line."""
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(JsonLine())
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)

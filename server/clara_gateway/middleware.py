@@ -19,6 +19,7 @@ from clara_gateway.upstream import ClientGoneError
 
 log = logging.getLogger(__name__)
 access_log = logging.getLogger(ACCESS)
+_as_json = json.JSONEncoder(ensure_ascii=False).encode  # json.dumps with an option makes an encoder per call
 
 EXCHANGE = web.RequestKey("exchange", Exchange)
 CLIENT_GONE = 499  # nginx' code for a client that did not wait
@@ -81,4 +82,4 @@ def record(exchange: Exchange, metrics: Metrics) -> None:
         return
     tokens = token_counts(exchange.usage)
     metrics.record(exchange, tokens)
-    access_log.info(json.dumps(exchange.log_line(tokens), ensure_ascii=False))
+    access_log.info(_as_json(exchange.log_line(tokens)))

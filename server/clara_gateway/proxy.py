@@ -146,10 +146,13 @@ async def read_body(request: web.Request, limit: int) -> bytes:
     too_large = RefusalError(413, "body_too_large", f"The body is larger than {limit} bytes.")
     if (request.content_length or 0) > limit:
         raise too_large
+    content = request.content
+    if content.is_eof() and content.exception() is None and content.total_bytes <= limit:
+        return content.read_nowait()  # most bodies came together with their head: nothing to wait for
     parts = bytearray()
     try:
         async with asyncio.timeout(BODY_SECONDS):
-            async for chunk in request.content.iter_any():
+            async for chunk in content.iter_any():
                 parts += chunk
                 if len(parts) > limit:
                     raise too_large

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 _USAGE = re.compile(rb'"usage"\s*:\s*(\{[^{}]*(?:\{[^{}]*\}[^{}]*)*\})')
 _TAIL_LIMIT = 2**20  # an event longer than this is passed on in pieces, as it comes
@@ -18,7 +19,7 @@ class Renamer:
     """Gives back the public name for one engine name."""
 
     def __init__(self, served_name: str, public_name: str) -> None:
-        self._token = re.compile(rb'"model"\s*:\s*' + re.escape(json.dumps(served_name).encode()))
+        self._token = _model_token(served_name)
         self._public = b'"model":' + json.dumps(public_name).encode()
         self._names = (served_name.encode(), public_name.encode())
 
@@ -29,6 +30,12 @@ class Renamer:
     def error(self, body: bytes) -> bytes:
         """An engine's error text, which may say the name in prose."""
         return body.replace(*self._names)
+
+
+@lru_cache(maxsize=4096)
+def _model_token(served_name: str) -> re.Pattern[bytes]:
+    """Kept, because building it costs more than using it."""
+    return re.compile(rb'"model"\s*:\s*' + re.escape(json.dumps(served_name).encode()))
 
 
 @dataclass(slots=True)
