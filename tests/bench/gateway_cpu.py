@@ -6,9 +6,9 @@ the table of docs/benchmarks.md; every measured value goes to .cluster/bench/gat
 
 from __future__ import annotations
 
-import asyncio
 import sys
 import tempfile
+from collections.abc import Awaitable
 from pathlib import Path
 
 import uvloop
@@ -44,7 +44,7 @@ async def measure(contender: Contender) -> Measured:
     )
 
 
-async def counted(contender: Contender, load: asyncio.Future[Seen] | object) -> tuple[Seen, float]:
+async def counted(contender: Contender, load: Awaitable[Seen]) -> tuple[Seen, float]:
     """A load, and the CPU seconds the contender used meanwhile."""
     before = cpu_seconds(contender.pid) if contender.pid else 0.0
     seen = await load
@@ -67,7 +67,8 @@ async def main(rounds: int) -> None:
             ]
             measured: dict[str, list[Measured]] = {contender.name: [] for contender in contenders}
             for number in range(rounds):
-                for contender in (*contenders[number % 5 :], *contenders[: number % 5]):
+                first = number % len(contenders)
+                for contender in (*contenders[first:], *contenders[:first]):
                     print(f"round {number + 1} of {rounds}: {contender.name}", file=sys.stderr)
                     measured[contender.name].append(await measure(contender))
         finally:

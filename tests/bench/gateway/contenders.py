@@ -1,4 +1,7 @@
-"""Who is measured, and how each is set up: one worker, one upstream, keep-alive on both sides, access log to a file."""
+"""Who is measured, and how each is set up: one worker thread, one upstream, keep-alive on both sides.
+
+nginx and Clara write an access log to a file; vllm-router has none at its default log level.
+"""
 
 from __future__ import annotations
 
