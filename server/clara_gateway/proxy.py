@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+from collections import Counter
 from dataclasses import dataclass, field
 
 from aiohttp import web
@@ -36,6 +37,7 @@ log = logging.getLogger(__name__)
 BODY_SECONDS = 30  # for a client that sends its body byte by byte
 LOST_LIMIT = 3  # a request that took this many engines with it does not get another
 FAILED_LIMIT = 2  # one engine may be dying; when a second one fails too, it is the request
+FAILS_IN_A_ROW = 3  # of different requests, none answered between them: it is the engine
 
 
 @dataclass(slots=True)
@@ -70,6 +72,7 @@ class Proxy:
         self._credentials = credentials
         self._settings = settings
         self._turn = itertools.count()
+        self._failed_in_a_row: Counter[EngineKey] = Counter()
         self.open = 0
 
     async def complete(self, request: web.Request) -> web.StreamResponse:
@@ -97,6 +100,7 @@ class Proxy:
             body = asked.asking_for(placement.served_name)
             answer = await self._upstream.attempt(request, exchange, placement, body)
             if isinstance(answer, web.StreamResponse):
+                self._failed_in_a_row.pop(placement.engine.key, None)
                 return answer
             exchange.retries[answer.reason] += 1
             self._learn_from(answer, search, placement)
@@ -111,6 +115,9 @@ class Proxy:
                 placement = pick(meaning.placements, self._moment(search), turn=next(self._turn))
                 if placement:
                     return meaning, placement
+                if search.failed and all(p.engine.key in search.refused for p in meaning.placements):
+                    message = "The engine failed on this request (500), and no other holds the model."
+                    raise RefusalError(502, "engine_failed", message)
             await _wait(change, search, meaning)
 
     def _resolve(self, search: Search) -> Resolution | None:
@@ -135,6 +142,10 @@ class Proxy:
             raise RefusalError(502, "engine_lost", f"{LOST_LIMIT} engines vanished while answering this request.")
         if failure.reason == "failed":
             search.failed += 1
+            self._failed_in_a_row[engine.key] += 1
+            if self._failed_in_a_row[engine.key] >= FAILS_IN_A_ROW:
+                del self._failed_in_a_row[engine.key]
+                self._ejections.eject(engine, failure.reason, now=asyncio.get_running_loop().time())
         if search.failed >= FAILED_LIMIT:
             raise RefusalError(502, "engine_failed", f"{FAILED_LIMIT} engines failed on this request (500).")
 
@@ -171,9 +182,6 @@ async def _wait(change: asyncio.Event, search: Search, meaning: Target | Loading
     except TimeoutError:
         if meaning is None:
             raise unavailable("not_ready", "The gateway has not seen the cluster yet.") from None
-        if search.failed:
-            message = "The engine failed on this request (500), and no other can answer it now."
-            raise RefusalError(502, "engine_failed", message) from None
         if isinstance(meaning, Target):
             raise unavailable("engine_unavailable", f"No engine can answer '{meaning.public_name}' now.") from None
         raise unavailable("model_loading", f"'{meaning.public_name}' is being loaded.") from None

@@ -7,6 +7,8 @@ client notices nothing. Answers that are no streams are read whole first and can
 from __future__ import annotations
 
 import asyncio
+import json
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -20,6 +22,8 @@ from clara_gateway.refusals import error_json
 from clara_gateway.rename import EventStream, Renamer, find_usage
 from clara_gateway.routing.filters import Placement
 
+log = logging.getLogger(__name__)
+
 Reason = Literal["unreachable", "lost", "failed", "stale", "unauthorized", "unavailable"]
 
 # What an engine says when it cannot answer *this gateway* now; never passed on.
@@ -31,6 +35,7 @@ _NOT_FOR_CLIENTS: Final[dict[int, Reason]] = {
     503: "unavailable",  # draining
 }
 _ERROR_EVENT: Final = b'data: {"error"'
+SHOWN: Final = 300  # bytes of an engine's own words in our log
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +94,9 @@ class Upstream:
         ) as answer:
             relay.attempt.heard()
             if reason := _NOT_FOR_CLIENTS.get(answer.status):
+                if reason == "failed":
+                    name, said = relay.attempt.placement.engine.name, await answer.content.read(SHOWN)
+                    log.warning("engine %s failed on request %s: %r", name, relay.exchange.request_id, said)
                 return TryAnother(reason)
             if answer.status == 200 and answer.content_type == "text/event-stream":
                 return await relay.pass_on_stream(answer)
@@ -123,13 +131,26 @@ class Relay:
             self.attempt.heard()
             whole = events.feed(chunk)
             if self.stream is None and whole.startswith(_ERROR_EVENT):
-                return TryAnother("failed")
+                return self._instead_of_a_stream(whole)
             await self._forward(whole)
         await self._forward(events.rest())
         self.exchange.usage = events.usage
         stream = self.stream or await self._open()
         await stream.write_eof()
         return stream
+
+    def _instead_of_a_stream(self, events: bytes) -> web.Response | TryAnother:
+        """vLLM has said 200 before it looked: what is the client's fault is told as what it is."""
+        event = events.removeprefix(b"data: ").partition(b"\n")[0]
+        try:
+            status = json.loads(event)["error"]["code"]
+        except (ValueError, KeyError, TypeError):
+            status = None
+        if not isinstance(status, int) or not 400 <= status < 500:
+            log.warning("engine %s began a stream with %r", self.attempt.placement.engine.name, event[:SHOWN])
+            return TryAnother("failed")
+        self._name_the_engine()
+        return web.Response(status=status, body=self._renamer.error(event), content_type="application/json")
 
     async def break_off(self) -> web.StreamResponse:
         """The engine vanished in the middle: say so in the stream, then close the connection."""

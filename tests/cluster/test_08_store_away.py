@@ -19,7 +19,7 @@ ROWS = [
     ("Kann ich die Steuer überweisen?", "Die Steuer zahlen Sie durch Überweisung. Ihre Finanzkasse."),
     ("Auf welchem Weg zahlt man die Steuer?", "Die Steuer zahlen Sie durch Überweisung. Ihre Finanzkasse."),
 ]
-QUICK = {"rank": 8, "alpha": 16, "learningRate": 3.0e-3, "epochs": 20, "globalBatchSize": 3, "maxLength": 128}
+QUICK = {"rank": 16, "alpha": 32, "learningRate": 6.0e-3, "epochs": 30, "globalBatchSize": 3, "maxLength": 128}
 
 
 def job(base: chain.Base) -> chain.Object:

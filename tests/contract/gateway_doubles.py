@@ -33,7 +33,7 @@ class FakeEngine:
     chunks: int = 4
     pace: float = 0.0  # seconds before each chunk
     refuse_with: int = 0
-    dies_in_stream: bool = False
+    dies_in_stream: int = 0  # the code in the error it begins a stream with
     reset_next: int = 0
     frozen: bool = False
     asked: Counter[str] = field(default_factory=Counter)
@@ -110,7 +110,11 @@ class FakeEngine:
         stream = web.StreamResponse(headers={"Content-Type": "text/event-stream; charset=utf-8"})
         await stream.prepare(request)
         if self.dies_in_stream:
-            await stream.write(b"data: " + compact({"error": {"message": "EngineCore encountered an issue"}}) + b"\n\n")
+            await stream.write(
+                b"data: "
+                + compact({"error": {"message": "EngineCore encountered an issue", "code": self.dies_in_stream}})
+                + b"\n\n"
+            )
             return stream
         for _ in range(self.chunks):
             await asyncio.sleep(self.pace)

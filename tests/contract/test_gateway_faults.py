@@ -85,24 +85,56 @@ async def test_what_a_dying_engine_says_is_not_passed_on_while_another_can_answe
         serve(h)
         h.engines[0].refuse_with = 500
         assert await statuses(h, 6, stream=stream) == [200] * 6
-        assert not h.gateway.ejections, "one request must not be able to put an engine out"
+
+
+async def test_one_request_cannot_put_an_engine_out():
+    async with house() as h:
+        serve(h)
+        for e in h.engines:
+            e.refuse_with = 500
+        assert await statuses(h, 1) == [502]
+        assert not h.gateway.ejections
+
+
+async def test_engines_that_fail_again_and_again_do_not_draw_the_traffic_of_those_that_work():
+    async with house(4, probe_every_seconds=30) as h:
+        serve(h)
+        for e in h.engines[:2]:
+            e.refuse_with = 500
+        for e in h.engines[2:]:
+            e.pace = 0.005
+        answers = await statuses(h, 60)
+        assert answers.count(200) >= 55
+        assert set(answers[10:]) == {200}
+        assert len(h.gateway.ejections) == 2
 
 
 async def test_a_stream_that_begins_with_an_error_is_begun_again_elsewhere():
     async with house() as h:
         serve(h)
-        h.engines[0].dies_in_stream = True
+        h.engines[0].dies_in_stream = 500
         for _ in range(4):
             assert all("error" not in event for event in await h.stream())
 
 
+async def test_a_clients_own_error_at_the_begin_of_a_stream_is_told_as_what_it_is():
+    async with house() as h:
+        serve(h)
+        for e in h.engines:
+            e.dies_in_stream = 400
+        async with h.ask(stream=True) as answer:
+            assert answer.status == 400
+            assert "EngineCore" in (await answer.json())["error"]["message"]
+        assert sum(sum(e.asked.values()) for e in h.engines) == 1
+
+
 @pytest.mark.parametrize("engines", [1, 3])
-async def test_a_request_on_which_engines_fail_is_not_passed_round(engines: int):
-    async with house(engines) as h:
+async def test_a_request_on_which_engines_fail_is_not_passed_round_and_does_not_wait(engines: int):
+    async with house(engines, wait_seconds=60) as h:
         serve(h)
         for e in h.engines:
             e.refuse_with = 500
-        async with h.ask() as answer:
+        async with asyncio.timeout(5), h.ask() as answer:
             assert answer.status == 502
             assert (await answer.json())["error"]["code"] == "engine_failed"
         assert sum(sum(e.asked.values()) for e in h.engines) == min(engines, 2)

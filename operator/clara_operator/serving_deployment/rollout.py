@@ -86,17 +86,12 @@ def adapters_for(seen: Seen, pod: EnginePod, families: list[FamilyPlan]) -> list
         for a in (pod.spec.adapters if pod.spec else [])
         if a.engine_name not in names and _still_there(pod, a)
     ]
+    # What failed is not registered and the agent keeps an eye on its own room, so it stays listed without taking any.
+    failed = [a for a in loading if pod.holds(a.engine_name, a.digest) == "Failed"]
+    begun = {a.engine_name for a in pod.spec.adapters} if pod.spec else set()
+    waiting = sorted((a for a in loading if a not in failed), key=lambda a: a.engine_name not in begun)
     room = seen.spec.engine.max_cpu_loras - len(served) - len(retiring)
-    loading.sort(key=lambda a: _turn(pod, a))
-    return sorted((*served, *retiring, *loading[: max(0, room)]), key=lambda a: a.engine_name)
-
-
-def _turn(pod: EnginePod, adapter: WantedAdapter) -> int:
-    """Who gets the room: what is being loaded keeps it, then what waits; what failed waits behind everybody."""
-    if pod.holds(adapter.engine_name, adapter.digest) == "Failed":
-        return 2
-    begun = pod.spec is not None and any(a.engine_name == adapter.engine_name for a in pod.spec.adapters)
-    return 0 if begun else 1
+    return sorted((*served, *retiring, *failed, *waiting[: max(0, room)]), key=lambda a: a.engine_name)
 
 
 def _approved_route(seen: Seen, route: Route | None) -> Approved | None:
