@@ -157,6 +157,7 @@ class Lab:
             "artifactUri": trained.artifact_uri,
             "artifactDigest": trained.artifact_digest,
             "adapterObject": {
+                "apiVersion": "clara.vcc.dev/v1alpha1",
                 "kind": "Adapter",
                 "metadata": {"name": "steuerrecht-1.0.0", "namespace": "amt"},
                 "spec": {"approval": {}},

@@ -5,7 +5,7 @@
     kubectl clara reject ADAPTER --reason TEXT [-n NS]
     kubectl clara withdraw ADAPTER [-n NS]              take the own decision back: the gate speaks again
     kubectl clara doctor [-n NS]                        everything that is not well, with its message
-    kubectl clara import [-n NS]                        apply again every Adapter whose artifact lies in the store
+    kubectl clara import [ADAPTER …] [-n NS]            create Adapters again from what lies beside their artifacts
     kubectl clara key create NAME [--for-namespace NS]  an API key for the gateway, and the Secret entry that admits it
 
 Everything goes through the kubectl of the PATH: its context, its credentials, its rights. Nothing is impersonated.
@@ -69,7 +69,13 @@ def decide(options: argparse.Namespace) -> None:
 
 
 def withdraw(options: argparse.Namespace) -> None:
-    """Remove spec.approval."""
+    """Remove spec.approval. A decision that an import found in the store is answered by another, not by silence."""
+    decision = (_get("adapter", options.adapter, options.namespace).get("status") or {}).get("decision") or {}
+    if decision.get("adopted"):
+        raise Problem(
+            f"the decision on {options.adapter} was found beside its artifact (by {decision.get('by')}): "
+            "answer it with 'kubectl clara reject' or 'kubectl clara approve'"
+        )
     _kubectl(
         "patch",
         "adapter",
@@ -91,30 +97,38 @@ def doctor(options: argparse.Namespace) -> None:
 def import_adapters(options: argparse.Namespace) -> None:
     """Read the Adapters from the store in a pod that has its key; create those that are missing, change none."""
     account = _get("serviceaccount", "clara-trainer", options.namespace)
-    name = f"clara-import-{secrets.token_hex(4)}"
+    space = ("-n", account["metadata"]["namespace"])
     try:
-        manifests = import_job.build(account, name)
+        listing = import_job.read_log(_log_of_import(account, space), account["metadata"]["namespace"])
     except KeyError as error:
         raise Problem(f"ServiceAccount clara-trainer has no annotation {error}; upgrade Clara's chart first") from error
-    space = ("-n", account["metadata"]["namespace"])
-    _kubectl("create", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": manifests}))
-    print(f"Job {name} reads {account['metadata']['annotations'][labels.ARTIFACT_PREFIX]} …", flush=True)
-    try:
-        _wait_for_end(name, space)
-        log = _kubectl("logs", f"job/{name}", *space, "--tail=-1")
-    finally:
-        _kubectl("delete", "job,configmap", name, *space, "--wait=false")
-    try:
-        listing = import_job.read_log(log)
     except ValueError as error:
         raise Problem(str(error)) from error
     for sentence in listing.passed_over:
         print(sentence, file=sys.stderr)
-    for adapter in listing.adapters:
-        print(f"{adapter['metadata']['name']}: {_create(adapter)}", flush=True)
+    wanted = [a for a in listing.adapters if not options.adapters or a["metadata"]["name"] in options.adapters]
+    missing = set(options.adapters) - {a["metadata"]["name"] for a in wanted}
+    results = {a["metadata"]["name"]: "in the store" if options.dry_run else _create(a, space) for a in wanted}
+    for name, result in (results | dict.fromkeys(sorted(missing), "not in the store")).items():
+        print(f"{name}: {result}")
     print(
         f"{len(listing.adapters)} Adapters lie in the store; kubectl get adp {' '.join(space)} shows what becomes of them"
     )
+    if missing or any(result.startswith("refused") for result in results.values()):
+        raise Problem("not all were brought back, see above")
+
+
+def _log_of_import(account: Object, space: tuple[str, ...]) -> str:
+    """What the Job printed. A Job that failed stays for ten minutes, to be looked at."""
+    name = f"clara-import-{secrets.token_hex(4)}"
+    job, config = import_job.build(account, name)
+    made = json.loads(_kubectl("create", "-f", "-", "-o", "json", stdin=json.dumps(job)))
+    _kubectl("create", "-f", "-", stdin=json.dumps(import_job.owned(config, made)))
+    print(f"Job {name} reads {account['metadata']['annotations'][labels.ARTIFACT_PREFIX]} …", flush=True)
+    _wait_for_end(name, space)
+    log = _kubectl("logs", f"job/{name}", *space, "--tail=-1")
+    _kubectl("delete", "job", name, *space, "--wait=false")
+    return log
 
 
 def _wait_for_end(job: str, space: tuple[str, ...]) -> None:
@@ -128,16 +142,15 @@ def _wait_for_end(job: str, space: tuple[str, ...]) -> None:
             raise Problem(f"Job {job} failed:\n" + _kubectl("logs", f"job/{job}", *space, "--tail=5"))
         time.sleep(0.5)
     pods = _kubectl("get", "pods", *space, "-l", f"batch.kubernetes.io/job-name={job}", "-o", "wide")
-    raise Problem(f"Job {job} did not end within {IMPORT_SECONDS} s:\n{pods}")
+    events = _kubectl("events", *space, "--for", f"job/{job}")
+    raise Problem(f"Job {job} did not end within {IMPORT_SECONDS} s:\n{pods}{events}")
 
 
-def _create(adapter: Object) -> str:
+def _create(adapter: Object, space: tuple[str, ...]) -> str:
     try:
-        _kubectl("create", "-f", "-", stdin=json.dumps(adapter))
+        _kubectl("create", *space, "-f", "-", stdin=json.dumps(adapter))
     except Problem as problem:
-        if "AlreadyExists" in str(problem):
-            return "there already"
-        raise
+        return "there already" if "AlreadyExists" in str(problem) else f"refused: {problem}"
     return "created"
 
 
@@ -172,7 +185,9 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("-n", "--namespace", default="")
     check.set_defaults(run=doctor)
     restore = commands.add_parser("import")
+    restore.add_argument("adapters", nargs="*", metavar="ADAPTER", help="FAMILY-X.Y.Z; none: all")
     restore.add_argument("-n", "--namespace", default="")
+    restore.add_argument("--dry-run", action="store_true", help="only say what lies in the store")
     restore.set_defaults(run=import_adapters)
     key = commands.add_parser("key").add_subparsers(required=True, metavar="create").add_parser("create")
     key.add_argument("name")

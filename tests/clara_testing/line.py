@@ -42,7 +42,11 @@ class Line:
         with contextlib.suppress(OSError):  # the listener was closed
             while True:
                 client, _ = listener.accept()
-                server = socket.create_connection(self._server)
+                try:
+                    server = socket.create_connection(self._server)
+                except OSError:  # the server itself is away
+                    client.close()
+                    continue
                 with self._lock:
                     self._open |= {client, server}
                 for source, target in ((client, server), (server, client)):

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import time
-from pathlib import Path
 
 import clara_chain as chain
 from clara_install import kubectl
 from conftest import RECHT
+from node import signal_container
 
 QUESTION = "Wann gilt ein Bescheid als bekannt gegeben?"
 Object = chain.Object
@@ -59,22 +58,4 @@ def kill_engine(pod: str) -> None:
 
 def signal_engine(pod: str, number: signal.Signals) -> int:
     """Send a signal to every process of the engine container, PID 1 too: only its node can. How many got it."""
-    found = chain.get("pod", pod, RECHT)
-    assert found is not None
-    [state] = [c for c in found["status"]["containerStatuses"] if c["name"] == "engine"]
-    container = state["containerID"].rpartition("/")[2]
-    pids = [
-        int(entry.name)
-        for entry in Path("/proc").iterdir()
-        if entry.name.isdigit() and container in _cgroup(entry / "cgroup")
-    ]
-    for pid in pids:
-        os.kill(pid, number)
-    return len(pids)
-
-
-def _cgroup(path: Path) -> str:
-    try:
-        return path.read_text()
-    except OSError:  # the process ended
-        return ""
+    return signal_container(pod, RECHT, "engine", number)

@@ -34,6 +34,8 @@ class Load:
         self._stop.set()
         for thread in self._threads:
             thread.join(90)
+            if thread.is_alive():
+                self.faults.append("a request has no end")
 
     def _on(self, ask: Ask) -> None:
         while not self._stop.is_set():
@@ -41,6 +43,7 @@ class Load:
                 ask(self)
             except Exception as error:
                 self.faults.append(repr(error))
+                time.sleep(0.1)
 
 
 def plain(model: str, question: str, *, expects: str | None = None, max_tokens: int = 40, pause: float = 0) -> Ask:

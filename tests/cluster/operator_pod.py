@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import clara_chain as chain
 from clara_install import SYSTEM, kubectl
+from node import signal_container
 
 LABEL = "app.kubernetes.io/component=operator"
 
@@ -25,7 +27,9 @@ def away() -> Iterator[None]:
 
 
 def kill() -> None:
-    """End every operator process at once; the Deployment starts another, which waits for the Lease of the dead one."""
+    """SIGKILL, so that the Lease is not given back; then another pod, for the kubelet would wait before it restarts this one."""
+    for pod in pods():
+        assert signal_container(pod, SYSTEM, "operator", signal.SIGKILL) > 0
     kubectl("delete", "pods", "-n", SYSTEM, "-l", LABEL, "--grace-period=0", "--force", "--wait=false")
     kubectl("rollout", "status", "deployment/clara-operator", "-n", SYSTEM, "--timeout=90s")
 

@@ -38,7 +38,7 @@ def test_a_run_waits_for_the_store_and_ends_well_in_its_first_attempt(kasse: cha
     store_line.cut()
     try:
         time.sleep(60)
-        assert chain.condition(chain.get("tj", "kasse", FINANZEN), "Succeeded")["status"] == "Unknown"
+        assert chain.condition(chain.get("tj", "kasse", FINANZEN), "Succeeded").get("reason") == "Preparing"
     finally:
         store_line.mend()
     done = chain.wait_for("tj", "kasse", FINANZEN, "Succeeded", seconds=180)

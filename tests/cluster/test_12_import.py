@@ -28,6 +28,7 @@ def stored() -> dict[str, str]:
 def before(kasse: chain.Base) -> dict[str, Any]:
     """The Adapter and the store's reports, as they were before everything went."""
     adapter = chain.wait_for("adp", NAME, FINANZEN, seconds=60)
+    names = kubectl("get", "adp", "-n", FINANZEN, "-o", "name").split()
     manifests = [chain.get(kind, name, FINANZEN) for kind, name in (("gds", "mit-richter"), ("sdep", "kasse"))]
     reports = {k: v for k, v in stored().items() if "/evaluations/" in k}
     kubectl("delete", "sdep,adp,tj,gds", "--all", "-n", FINANZEN, "--wait", "--timeout=120s")
@@ -35,7 +36,7 @@ def before(kasse: chain.Base) -> dict[str, Any]:
         assert manifest is not None
         manifest["metadata"] = {k: manifest["metadata"][k] for k in ("name", "namespace")}
         chain.apply({k: v for k, v in manifest.items() if k != "status"})
-    return {"adapter": adapter, "reports": reports}
+    return {"adapter": adapter, "reports": reports, "names": names}
 
 
 def test_the_import_brings_every_adapter_back(before: dict[str, Any]):
@@ -46,6 +47,7 @@ def test_the_import_brings_every_adapter_back(before: dict[str, Any]):
     )
     assert done.returncode == 0, done.stderr
     assert f"{NAME}: created" in done.stdout
+    assert set(before["names"]) <= set(kubectl("get", "adp", "-n", FINANZEN, "-o", "name").split())
     again = subprocess.run(
         [str(plugin), "import", "-n", FINANZEN], capture_output=True, text=True, check=False, env=env, timeout=300
     )

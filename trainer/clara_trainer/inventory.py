@@ -13,6 +13,7 @@ from typing import Any, TextIO
 from clara_api.handoff.artifact import ADAPTER_OBJECT, MANIFEST
 from clara_api.handoff.outcome import Outcome
 from clara_api.handoff.run import LISTED, ListRun
+from clara_api.meta import API_VERSION
 
 from clara_trainer import manifests
 from clara_trainer.objects import Objects
@@ -48,8 +49,8 @@ def list_adapters(run: ListRun, objects: Objects, to: TextIO = sys.stdout) -> Ou
 
 def _parse(data: bytes, namespace: str) -> dict[str, Any]:
     value = json.loads(data)
-    if not isinstance(value, dict) or value.get("kind") != "Adapter":
-        raise ValueError("kind is not Adapter")
+    if not isinstance(value, dict) or (value.get("apiVersion"), value.get("kind")) != (API_VERSION, "Adapter"):
+        raise ValueError(f"it is no Adapter of {API_VERSION}")
     meta, spec = value.get("metadata"), value.get("spec")
     if not isinstance(meta, dict) or not isinstance(spec, dict) or meta.get("namespace") != namespace:
         raise ValueError("metadata.namespace or spec is another")

@@ -197,8 +197,12 @@ def _decision(seen: Seen, known: Evaluated, now: datetime) -> Decision:
             artifact_digest=seen.spec.artifact.digest, golden_dataset_digest=golden, report_digest=report,
             adopted=adopted,
         )  # fmt: skip
-        said_before = old is not None and old.model_copy(update={"at": now}) == new
-        return old if old is not None and said_before else new
+        if old is None or old.at is None:
+            return new
+        if old.model_copy(update={"at": now}) == new:
+            return old
+        # The newest word counts wherever it is read: a clock that is behind must not make it older than what it answers.
+        return new.model_copy(update={"at": max(now, old.at + timedelta(seconds=1))})
 
     approval = seen.spec.approval
     if approval is not None:

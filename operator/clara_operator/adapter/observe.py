@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from clara_api import labels
 from clara_api.adapter import AdapterSpec, AdapterStatus, engine_name
@@ -17,6 +18,8 @@ from clara_operator.golden_dataset.digest import golden_digest
 from clara_operator.plan import Key, Manifest
 from clara_operator.pod_facts import JobFacts, jobs_of
 from clara_operator.subject import Subject
+
+Part = TypeVar("Part", Resources, Scheduling)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +93,17 @@ def observe(subject: Subject[AdapterSpec, AdapterStatus], cluster: Cluster) -> S
         base=_base(cluster, key.namespace, spec, obj),
         serving=_serving(cluster, key.namespace, spec, deployments),
         max_lora_rank=min(ranks) if ranks else None,
-        resources=Resources.model_validate(made_by.get("resources") or {}),
-        scheduling=Scheduling.model_validate(made_by.get("scheduling") or {}),
+        resources=_read(Resources, made_by.get("resources")),
+        scheduling=_read(Scheduling, made_by.get("scheduling")),
     )
+
+
+def _read(model: type[Part], value: object) -> Part:
+    """A part of another object's spec; the defaults when it cannot be read, which that object says itself."""
+    try:
+        return model.model_validate(value or {})
+    except ValidationError:
+        return model()
 
 
 def _training_job(cluster: Cluster, namespace: str, adapter: Manifest) -> dict[str, Any]:
@@ -126,7 +137,8 @@ def _base(cluster: Cluster, namespace: str, spec: AdapterSpec, obj: Manifest) ->
         for other in cluster.all(kind, namespace):
             base: dict[str, Any] = other["spec"]["baseModel"]
             if base["digest"] == spec.base_model.digest:
-                return BaseModelRef.model_validate(base)
+                with suppress(ValidationError):  # the other object says so itself; another may name the base too
+                    return BaseModelRef.model_validate(base)
     hint = (obj["metadata"].get("annotations") or {}).get(labels.BASE_URI)
     try:
         return BaseModelRef(name=spec.base_model.name, digest=spec.base_model.digest, uri=hint) if hint else None

@@ -74,7 +74,11 @@ def build_disruption_budget(seen: Seen) -> Manifest:
             "labels": marks,
             "ownerReferences": [owner_reference("ServingDeployment", seen.key.name, seen.uid)],
         },
-        "spec": {"maxUnavailable": 1, "selector": {"matchLabels": _selector(marks)}},
+        "spec": {
+            "maxUnavailable": 1,
+            "unhealthyPodEvictionPolicy": "AlwaysAllow",  # engines that never came up must not hold a drain for ever
+            "selector": {"matchLabels": _selector(marks)},
+        },
     }
 
 
