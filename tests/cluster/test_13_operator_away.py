@@ -24,14 +24,23 @@ def finished(job: str) -> bool | None:
 
 
 @pytest.fixture(scope="module")
-def afterwards(served: chain.Base) -> Iterator[str]:
+def tidy(served: chain.Base) -> Iterator[chain.Base]:
+    """Cleans up also when the scenario broke off: later files count on the families they know."""
+    yield served
+    kubectl("delete", "tj", *JOBS, "-n", RECHT, "--ignore-not-found")
+    kubectl("delete", "adp", "-n", RECHT, "-l", "clara.vcc.dev/family in (zwilling, verloren)")
+    kubectl("delete", "cm", "zwilling", "-n", RECHT, "--ignore-not-found")
+
+
+@pytest.fixture(scope="module")
+def afterwards(tidy: chain.Base) -> str:
     """Three runs end while nobody looks, the pod of one is deleted, and an engine is restarted."""
     rows = "\n".join(json.dumps({"prompt": f"Frage {i}", "completion": f"Antwort {i}"}) for i in range(24))
     config = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "zwilling", "namespace": RECHT}}
     chain.apply(config | {"data": {"rows.jsonl": rows}})
     data = [{"configMap": {"name": "zwilling", "key": "rows.jsonl"}}]
     for job in JOBS:
-        chain.apply(names.small_job(job, served, family=job.split("-")[0], data=data))
+        chain.apply(names.small_job(job, tidy, family=job.split("-")[0], data=data))
     for job in JOBS:
         chain.until(lambda job=job: job_is_there(job), f"the Job of {job}", 60)
     pod = engine_pods()[0]
@@ -43,9 +52,7 @@ def afterwards(served: chain.Base) -> Iterator[str]:
         kubectl("delete", "pods", "-n", RECHT, "-l", "clara.vcc.dev/training-job=verloren", "--wait")
         chain.until(lambda: verified(pod) or None, f"{pod} verified again without the operator", 240)
     assert faults == []
-    yield pod
-    kubectl("delete", "tj", *JOBS, "-n", RECHT)
-    kubectl("delete", "adp", "-n", RECHT, "-l", "clara.vcc.dev/family in (zwilling, verloren)")
+    return pod
 
 
 def job_is_there(name: str) -> bool | None:

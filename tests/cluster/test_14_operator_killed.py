@@ -15,6 +15,7 @@ from operator_pod import kill
 
 FAMILY = "sozialrecht"
 NAME = f"{FAMILY}-1.0.0"
+FAMILIES = ("steuerrecht", "baurecht")
 
 
 def state() -> tuple[str, str]:
@@ -24,10 +25,19 @@ def state() -> tuple[str, str]:
 
 
 @pytest.fixture(scope="module")
-def steps(served: chain.Base) -> Iterator[list[tuple[str, str]]]:
+def third_family(served: chain.Base) -> Iterator[chain.Base]:
+    """Served for a while; cleans up also when the scenario broke off."""
+    chain.apply(chain.serving_deployment("verwaltung", RECHT, [*FAMILIES, FAMILY], served))
+    yield served
+    chain.apply(chain.serving_deployment("verwaltung", RECHT, list(FAMILIES), served))
+    for kind, name in (("tj", FAMILY), ("adp", NAME), ("cm", FAMILY)):
+        kubectl("delete", kind, name, "-n", RECHT, "--ignore-not-found")
+    chain.wait_for("sdep", "verwaltung", RECHT, seconds=60)
+
+
+@pytest.fixture(scope="module")
+def steps(third_family: chain.Base) -> list[tuple[str, str]]:
     """The states at which the operator was killed, from manifest to served."""
-    families = ["steuerrecht", "baurecht"]
-    chain.apply(chain.serving_deployment("verwaltung", RECHT, [*families, FAMILY], served))
     rows = "\n".join(
         json.dumps({"prompt": f"Wo beantrage ich Hilfe Nummer {i}?", "completion": "Beim Sozialamt im Rathaus."})
         for i in range(24)
@@ -36,7 +46,7 @@ def steps(served: chain.Base) -> Iterator[list[tuple[str, str]]]:
     quick = {"rank": 4, "alpha": 8, "learningRate": 3e-3, "epochs": 4, "globalBatchSize": 4, "maxLength": 64}
     data = [{"configMap": {"name": FAMILY, "key": "rows.jsonl"}}]
     chain.apply(config | {"data": {"rows.jsonl": rows}})
-    chain.apply(names.small_job(FAMILY, served, data=data, hyperparameters=quick))
+    chain.apply(names.small_job(FAMILY, third_family, data=data, hyperparameters=quick))
     killed: list[tuple[str, str]] = []
     approved = False
 
@@ -52,11 +62,7 @@ def steps(served: chain.Base) -> Iterator[list[tuple[str, str]]]:
         return True if now[1] == "Served" else None
 
     chain.until(ended, f"{NAME} being served", 600, lambda: f"{killed}\n{chain.describe('adp', NAME, RECHT)}")
-    yield killed
-    chain.apply(chain.serving_deployment("verwaltung", RECHT, families, served))
-    kubectl("delete", "tj", FAMILY, "-n", RECHT)
-    kubectl("delete", "adp", NAME, "-n", RECHT)
-    chain.wait_for("sdep", "verwaltung", RECHT, seconds=60)
+    return killed
 
 
 def test_it_was_killed_at_every_step_that_lasts(steps: list[tuple[str, str]]):
