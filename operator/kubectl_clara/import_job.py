@@ -19,6 +19,7 @@ from pydantic import ValidationError
 
 Object = dict[str, Any]
 USER = 65532
+DEADLINE_SECONDS = 300  # some thousand small reads; and a pod that never starts ends too
 KEPT_SECONDS = 600  # long enough to read the log of one that failed
 
 
@@ -76,6 +77,7 @@ def build(account: Object, name: str) -> tuple[Object, Object]:
     }
     spec = {
         "backoffLimit": 0,
+        "activeDeadlineSeconds": DEADLINE_SECONDS,
         "ttlSecondsAfterFinished": KEPT_SECONDS,
         "template": {"metadata": {"labels": meta["labels"]}, "spec": pod},
     }

@@ -29,7 +29,6 @@ from kubectl_clara import import_job
 from kubectl_clara.show import doctor_lines, review_lines
 
 Object = dict[str, Any]
-IMPORT_SECONDS = 300
 
 
 class Problem(Exception):
@@ -123,7 +122,11 @@ def _log_of_import(account: Object, space: tuple[str, ...]) -> str:
     name = f"clara-import-{secrets.token_hex(4)}"
     job, config = import_job.build(account, name)
     made = json.loads(_kubectl("create", "-f", "-", "-o", "json", stdin=json.dumps(job)))
-    _kubectl("create", "-f", "-", stdin=json.dumps(import_job.owned(config, made)))
+    try:
+        _kubectl("create", "-f", "-", stdin=json.dumps(import_job.owned(config, made)))
+    except Problem:
+        _kubectl("delete", "job", name, *space, "--wait=false")
+        raise
     print(f"Job {name} reads {account['metadata']['annotations'][labels.ARTIFACT_PREFIX]} …", flush=True)
     _wait_for_end(name, space)
     log = _kubectl("logs", f"job/{name}", *space, "--tail=-1")
@@ -132,18 +135,22 @@ def _log_of_import(account: Object, space: tuple[str, ...]) -> str:
 
 
 def _wait_for_end(job: str, space: tuple[str, ...]) -> None:
-    deadline = time.monotonic() + IMPORT_SECONDS
-    while time.monotonic() < deadline:
+    """The Job's own deadline ends it, so this does not wait for ever. Problem: what its pod, or else its events, say."""
+    while True:
         conditions = json.loads(_kubectl("get", "job", job, *space, "-o", "json"))["status"].get("conditions") or []
-        ended = {c["type"] for c in conditions if c["status"] == "True"}
+        ended = {c["type"]: c.get("message", "") for c in conditions if c["status"] == "True"}
         if "Complete" in ended:
             return
         if "Failed" in ended:
-            raise Problem(f"Job {job} failed:\n" + _kubectl("logs", f"job/{job}", *space, "--tail=5"))
+            raise Problem(f"Job {job} failed: {ended['Failed']}\n{_what_it_said(job, space)}")
         time.sleep(0.5)
-    pods = _kubectl("get", "pods", *space, "-l", f"batch.kubernetes.io/job-name={job}", "-o", "wide")
-    events = _kubectl("events", *space, "--for", f"job/{job}")
-    raise Problem(f"Job {job} did not end within {IMPORT_SECONDS} s:\n{pods}{events}")
+
+
+def _what_it_said(job: str, space: tuple[str, ...]) -> str:
+    try:
+        return _kubectl("logs", f"job/{job}", *space, "--tail=5")
+    except Problem:  # it never had a pod, or the deadline took it
+        return _kubectl("events", *space, "--for", f"job/{job}")
 
 
 def _create(adapter: Object, space: tuple[str, ...]) -> str:
