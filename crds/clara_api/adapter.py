@@ -107,7 +107,7 @@ class AdapterStatus(Status):
     evaluation: Evaluation | None = None
     decision: Decision | None = None
     recorded_approval: Digest | None = Field(
-        default=None, description="Digest of the approval that lies beside the artifact."
+        default=None, description="Digest of the approval in force that lies beside the artifact."
     )
     engines: EngineCounts = Field(default_factory=EngineCounts)
     display: AdapterDisplay = Field(default_factory=AdapterDisplay)

@@ -258,7 +258,7 @@ def _record(seen: Seen, facts: Facts, settings: Settings) -> tuple[Plan, Facts]:
     job = next((j for j in mine if j.golden_digest == digest), None)
     outcome = job.outcome if job else None
     if outcome is not None and outcome.result == "Succeeded":
-        return Plan(), replace(facts, recorded=digest)
+        return Plan(), replace(facts, recorded=digest if approval else None)  # after a withdrawal none is in force
     if job is None:
         at = facts.decision.at
         entry = (

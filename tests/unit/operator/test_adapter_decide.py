@@ -210,6 +210,9 @@ def test_a_withdrawn_approval_gives_the_word_back_to_the_gate():
     plan = with_approval(known, None)
     assert known.get("Adapter", NS, NAME)["status"]["decision"]["outcome"] == "NeedsReview"  # type: ignore[index]
     assert record_of(plan).decision["decision"] == "Withdrawn"
+    recorded(known, plan)
+    assert "recordedApproval" not in known.get("Adapter", NS, NAME)["status"]  # type: ignore[index]
+    assert look(known).is_empty
 
 
 def test_an_approval_that_is_withdrawn_before_it_was_recorded_is_withdrawn_all_the_same():
