@@ -17,15 +17,17 @@ class FakeJudge:
         self.asked: list[dict[str, Any]] = []
         self.tokens: list[str | None] = []
         self.reply: Callable[[dict[str, Any]], str | int] = lambda asked: '{"score": 5}'
-        with socket.socket() as probe:
-            probe.bind((host, 0))
-            self._address = (host, probe.getsockname()[1])
-        self.endpoint = f"http://{host}:{self._address[1]}/v1"
+        self._socket = socket.socket()
+        self._socket.bind((host, 0))  # taken, and refusing connections, until `start` listens
+        self.endpoint = f"http://{host}:{self._socket.getsockname()[1]}/v1"
         self._server: ThreadingHTTPServer | None = None
 
     def start(self) -> FakeJudge:
         """Listen."""
-        self._server = ThreadingHTTPServer(self._address, self._handler())
+        self._server = ThreadingHTTPServer(self._socket.getsockname(), self._handler(), bind_and_activate=False)
+        self._server.socket.close()
+        self._server.socket = self._socket
+        self._server.server_activate()
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
         return self
 
@@ -33,8 +35,8 @@ class FakeJudge:
         """Refuse connections."""
         if self._server is not None:
             self._server.shutdown()
-            self._server.server_close()
             self._server = None
+        self._socket.close()
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         judge = self
