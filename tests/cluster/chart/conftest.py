@@ -89,7 +89,8 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     cluster.delete_namespaces(*leftover)
     yield cluster
     for where, values in before:
-        cluster.helm("install", where[0], CHART, *where[1:], "--take-ownership", values=values)
+        # Other tests may have installed it meanwhile, for their own tenants; what was there comes back as it was.
+        cluster.helm("upgrade", "--install", where[0], CHART, *where[1:], "--take-ownership", values=values)
 
 
 def may_replace(release: Object) -> None:
