@@ -105,7 +105,16 @@ def _default_objects(spec: Schema) -> None:
             child.setdefault("default", {})
 
 
-_DEFAULTED = ("hyperparameters", "validation", "thresholds", "engine")  # optional objects that are never absent
+_DEFAULTED = (  # optional objects that are never absent
+    "hyperparameters",
+    "dataPolicy",
+    "validation",
+    "queue",
+    "checkpoints",
+    "retry",
+    "thresholds",
+    "engine",
+)
 
 
 def definition(kind: Kind) -> Schema:

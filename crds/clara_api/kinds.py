@@ -58,7 +58,20 @@ def _message(condition: str) -> Column:
     return Column("Message", f'.status.conditions[?(@.type=="{condition}")].message', priority=1)
 
 
-_RECIPE = ("family", "version", "baseModel", "method", "profile", "hyperparameters", "data", "validation")
+_RECIPE = (
+    "family",
+    "version",
+    "baseModel",
+    "fallbackBaseModels",
+    "startFrom",
+    "method",
+    "profile",
+    "hyperparameters",
+    "conversion",
+    "data",
+    "dataPolicy",
+    "validation",
+)
 
 
 def _unchanged(field: str) -> str:
@@ -89,10 +102,13 @@ TRAINING_JOB = Kind(
             "!has(oldSelf.status) || !has(oldSelf.status.recipeLocked) || !oldSelf.status.recipeLocked || ("
             + " && ".join(_unchanged(f) for f in _RECIPE)
             + ")",
-            "the recipe (family, version, baseModel, method, profile, hyperparameters, data, validation) is locked while "
-            "the job runs and after it succeeded; make a new TrainingJob instead",
+            f"the recipe ({', '.join(_RECIPE)}) is locked while the job runs and after it succeeded; "
+            "make a new TrainingJob instead",
         ),
         Rule("self.spec.rerun >= oldSelf.spec.rerun", "rerun can only be raised"),
+        Rule("self.spec.profile != 'qlora' || self.spec.method == 'qlora'", "profile qlora needs method qlora"),
+        Rule("self.spec.profile != 'continuous' || has(self.spec.startFrom)", "profile continuous needs startFrom"),
+        Rule("!has(self.spec.conversion) || self.spec.method == 'dora'", "only method dora needs a conversion"),
     ),
     selectable=(".spec.family", ".spec.baseModel.name"),
 )

@@ -25,13 +25,17 @@ NOT_SERVABLE = _reason(
 )
 
 # -- TrainingJob --------------------------------------------------------------------------------------------------------
-QUEUED = _reason("Queued", "The run is accepted and waits for its pod.")
+QUEUED = _reason("Queued", "The run is accepted and waits: for its turn in the namespace, or for its pod.")
+SUSPENDED = _reason("Suspended", "spec.suspend is true; the newest checkpoint is in the store.")
 STARTING = _reason("Starting", "The pod exists and is being scheduled, pulled or started.")
 PREPARING = _reason("Preparing", "The pod runs: it fetches the base model and checks the data; no step was taken yet.")
 TRAINING = _reason("Training", "Steps are being taken; status.progress moves.")
 PUBLISHING = _reason("Publishing", "All steps are done; the artifact is being written and recorded.")
 SUCCEEDED = _reason("Succeeded", "The artifact is in the store and its Adapter exists.")
 DATA_INVALID = _reason("DataInvalid", "A training file cannot be used; the message names the file and the line.")
+DATA_CHANGED = _reason(
+    "DataChanged", "A source is not what the first attempt read; restore it, or raise spec.rerun to start anew."
+)
 DATA_READY = _reason("DataReady", "All training files were read and validated.")
 OUT_OF_MEMORY = _reason("OutOfMemory", "The pod or the device ran out of memory.")
 PREEMPTED = _reason("Preempted", "The pod was evicted or preempted before the run was complete.")
@@ -39,6 +43,9 @@ BASE_MODEL_UNAVAILABLE = _reason(
     "BaseModelUnavailable", "The base model could not be fetched, or its digest is another."
 )
 STORE_UNREACHABLE = _reason("StoreUnreachable", "The artifact store did not answer, or refused the key.")
+DISK_FULL = _reason("DiskFull", "The pod's scratch space is full; raise spec.scratch.")
+NODE_LOST = _reason("NodeLost", "The node of the pod is gone; the run goes on from its newest checkpoint on another.")
+DRY_RUN_DONE = _reason("DryRunDone", "The dry run took its step; status.dryRun holds memory and time.")
 DIVERGED = _reason("Diverged", "The loss became not-a-number or infinite.")
 DEADLINE_EXCEEDED = _reason("DeadlineExceeded", "The run took longer than it may.")
 BUG = _reason("Bug", "The trainer failed in a way it does not know; the last log lines are in status.attempts.")

@@ -27,9 +27,9 @@ from clara_api.handoff.artifact import (
     Manifest,
     Provenance,
 )
-from clara_api.handoff.outcome import DataSummary
 from clara_api.handoff.run import TrainRun
 from clara_api.meta import BaseModelIdentity
+from clara_api.training_job import DataReport
 
 from clara_trainer import machine
 from clara_trainer.manifests import below
@@ -45,7 +45,7 @@ class Trained:
     folder: Path  # holds what peft saved
     fingerprint: Fingerprint
     data: Sequence[DataDigest]
-    summary: DataSummary
+    summary: DataReport
     metrics: Mapping[str, float]
     threads: int
     dtype: str

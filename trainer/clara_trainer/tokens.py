@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from clara_api.handoff.outcome import DataSummary
+from clara_api.training_job import DataReport
 
 from clara_trainer.data import MOST_PROBLEMS, DataProblems, Split
 from clara_trainer.rows import Message, Row
@@ -42,9 +42,9 @@ class Examples:
     training: tuple[Example, ...]
     validation: tuple[Example, ...]
 
-    def summary(self, rows: int) -> DataSummary:
+    def summary(self, rows: int) -> DataReport:
         """Counts for the data report, of training examples after weights."""
-        return DataSummary(
+        return DataReport(
             rows=rows,
             training_rows=len(self.training),
             validation_rows=len(self.validation),

@@ -1,9 +1,10 @@
 """Handoff 3: pod → artifact store. Key layout, digests, and the manifest that is written last.
 
+    PREFIX/runs/NAMESPACE/FAMILY/TRAININGJOB-UID/RUN/         what the attempts of a run share: data.json, checkpoints/
     PREFIX/adapters/NAMESPACE/FAMILY/TRAININGJOB-UID/ATTEMPT/
         adapter_model.safetensors, adapter_config.json      the adapter, as peft writes it
         fingerprint.json                                    what loading it must change (clara_api.fingerprint)
-        data_report.json
+        data_report.json, report.html                       what was learned from, and how it went, to look at
         manifest.json                                       last: readers believe only what it lists
         adapter.json                                        the Adapter object, to apply again after a disaster
         decisions/<digest>.json                             what people decided
@@ -20,6 +21,7 @@ from pydantic import Field, StringConstraints
 
 from clara_api.digests import canonical_json, sha256_digest
 from clara_api.meta import BaseModelIdentity, Digest, Family, Model, ShortText
+from clara_api.training_job import MemoryPlan
 
 MANIFEST = "manifest.json"
 ADAPTER_OBJECT = "adapter.json"
@@ -27,6 +29,7 @@ WEIGHTS = "adapter_model.safetensors"
 CONFIG = "adapter_config.json"
 FINGERPRINT = "fingerprint.json"
 DATA_REPORT = "data_report.json"
+HTML_REPORT = "report.html"
 SCHEMA = "clara.vcc.dev/adapter-manifest/v1"
 
 
@@ -46,6 +49,17 @@ class DataDigest(Model):
     rows: int
 
 
+class ConversionReport(Model):
+    """How far the published LoRA is from what was trained."""
+
+    from_method: ShortText
+    rank: int
+    weight_error: float = Field(description="Relative Frobenius error of the change of all weights.")
+    logit_error: float = Field(
+        description="Relative error of the change in log-probabilities on the fingerprint prompts."
+    )
+
+
 class Provenance(Model):
     """All that is needed to repeat the run."""
 
@@ -54,10 +68,18 @@ class Provenance(Model):
     seed: int | None = None
     threads: int | None = None
     cpu_model: str | None = None
+    device: str | None = None
     image: str | None = None
     packages: dict[str, str] = Field(default_factory=dict)
     data: list[DataDigest] = Field(default_factory=list)
     hyperparameters: dict[str, Any] = Field(default_factory=dict)
+    run: dict[str, Any] = Field(default_factory=dict, description="The TrainRun, to be repeated by `reproduce`.")
+    memory: MemoryPlan | None = None
+    flops: float | None = Field(default=None, description="Floating point operations of all steps, by the usual count.")
+    licenses: dict[str, str] = Field(
+        default_factory=dict, description="SPDX: of the adapter, and of the base if known."
+    )
+    conversion: ConversionReport | None = None
     metrics: dict[str, float] = Field(default_factory=dict)
 
 
@@ -88,6 +110,12 @@ class Manifest(Model):
     def file(self, path: str) -> FileEntry | None:
         """The entry of that path."""
         return next((f for f in self.files if f.path == path), None)
+
+
+def run_key(prefix: str, *, namespace: str, family: str, job_uid: str, run_digest: str, base_digest: str) -> str:
+    """URI of what the attempts of one run share: data.json and checkpoints. Another recipe or base is another run."""
+    short = f"{run_digest.removeprefix('sha256:')[:16]}-{base_digest.removeprefix('sha256:')[:8]}"
+    return f"{prefix.rstrip('/')}/runs/{namespace}/{family}/{job_uid}/{short}"
 
 
 def adapters_key(prefix: str, namespace: str) -> str:

@@ -11,7 +11,8 @@ from typing import Literal
 from pydantic import Field, ValidationError
 
 from clara_api.handoff.eval_report import ReportSummary
-from clara_api.meta import Digest, Model
+from clara_api.meta import BaseModelIdentity, Digest, Model
+from clara_api.training_job import DataReport, DryRunReport, MemoryPlan
 
 LIMIT_BYTES = 3 * 1024
 
@@ -26,6 +27,8 @@ EXIT_JUDGE_UNREACHABLE = 70
 EXIT_ARTIFACT_MISSING = 71
 EXIT_BASE_MISMATCH = 72
 EXIT_NOT_SERVABLE = 73
+EXIT_DATA_CHANGED = 74
+EXIT_DISK_FULL = 75
 EXIT_BUG = 79
 EXIT_PREEMPTED = 83
 
@@ -40,6 +43,8 @@ FailureClass = Literal[
     "NotServable",
     "JudgeUnreachable",
     "ArtifactMissing",
+    "DataChanged",
+    "DiskFull",
     "Preempted",
     "Bug",
 ]
@@ -55,20 +60,11 @@ EXIT_CODES: dict[FailureClass, int] = {
     "NotServable": EXIT_NOT_SERVABLE,
     "JudgeUnreachable": EXIT_JUDGE_UNREACHABLE,
     "ArtifactMissing": EXIT_ARTIFACT_MISSING,
+    "DataChanged": EXIT_DATA_CHANGED,
+    "DiskFull": EXIT_DISK_FULL,
     "Preempted": EXIT_PREEMPTED,
     "Bug": EXIT_BUG,
 }
-
-
-class DataSummary(Model):
-    """Counts of the data report."""
-
-    rows: int = 0
-    training_rows: int = 0
-    validation_rows: int = 0
-    tokens: int = 0
-    supervised_tokens: int = 0
-    truncated_rows: int = 0
 
 
 class Outcome(Model):
@@ -85,7 +81,14 @@ class Outcome(Model):
     step: int | None = None
     total_steps: int | None = None
     loss: float | None = None
-    data: DataSummary | None = None
+    data: DataReport | None = None
+    base_model: BaseModelIdentity | None = Field(default=None, description="The base the adapter was trained on.")
+    resumed_from_step: int | None = None
+    checkpoint_step: int | None = Field(
+        default=None, description="Step of the newest complete checkpoint in the store."
+    )
+    memory: MemoryPlan | None = None
+    dry_run: DryRunReport | None = None
     report: ReportSummary | None = None
     recorded_decision: dict[str, str] | None = Field(
         default=None, description="The newest person's decision found beside the artifact: decision, by, reason, at."

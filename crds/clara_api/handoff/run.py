@@ -12,7 +12,16 @@ from pydantic import Field, TypeAdapter
 
 from clara_api.golden_dataset import Judge, Sample, Scorer, Thresholds
 from clara_api.meta import BaseModelRef, Digest, Model
-from clara_api.training_job import DataFormat, Hyperparameters
+from clara_api.training_job import (
+    Checkpoints,
+    Conversion,
+    DataFormat,
+    DataPolicy,
+    Hyperparameters,
+    Method,
+    Profile,
+    TrainingBase,
+)
 
 RUN_DIR = "/clara/run"  # the ConfigMap: run.json, and ca.crt of the progress endpoint
 RUN_FILE = "/clara/run/run.json"
@@ -26,6 +35,29 @@ LISTED = "AdapterListEnd"
 TERMINATION_LOG = "/dev/termination-log"
 
 
+class GoldenSample(Model):
+    """What a training row must not repeat."""
+
+    id: str
+    prompt: str
+    reference: str = ""
+
+
+class GoldenPrompts(Model):
+    """The samples of one GoldenDataset of the family."""
+
+    name: str
+    samples: list[GoldenSample]
+
+
+class StartAdapter(Model):
+    """An artifact to continue."""
+
+    name: str
+    uri: str
+    digest: Digest
+
+
 class DataFile(Model):
     """One source of rows: a store URI, or a file mounted from a ConfigMap."""
 
@@ -37,7 +69,7 @@ class DataFile(Model):
 
 
 class TrainRun(Model):
-    """Train one adapter and publish it."""
+    """Train one adapter and publish it. Attempts of one run share `run_uri`: checkpoints and the digests of the data."""
 
     kind: Literal["Train"] = "Train"
     namespace: str
@@ -45,11 +77,20 @@ class TrainRun(Model):
     uid: str
     attempt: int
     family: str
-    base_model: BaseModelRef
-    method: Literal["lora"] = "lora"
+    base_model: TrainingBase = Field(description="The base of this attempt: the one asked for, or a fallback.")
+    method: Method = "lora"
+    profile: Profile = "lora"
     hyperparameters: Hyperparameters
+    start_from: StartAdapter | None = None
+    conversion: Conversion | None = None
     data: list[DataFile]
+    data_policy: DataPolicy = Field(default_factory=DataPolicy)
+    golden: list[GoldenPrompts] = Field(default_factory=list, description="What the data must not contain.")
     validation_fraction: float
+    checkpoints: Checkpoints = Field(default_factory=Checkpoints)
+    memory_level: int = Field(default=0, description="How often a pod of this run was killed for its memory.")
+    dry_run: bool = False
+    run_uri: str = Field(default="", description="Folder of the run's own state: data.json and checkpoints.")
     artifact_uri: str = Field(description="Folder to publish to; manifest.json is written last.")
     license: str | None = None
     image: str | None = Field(default=None, description="Image the pod was asked to run, for the manifest.")

@@ -9,6 +9,7 @@ from clara_api.handoff.artifact import artifact_key
 from clara_api.handoff.outcome import Outcome
 from clara_api.handoff.run import DATA_DIR, DataFile, RecoverRun, TrainRun
 from clara_api.meta import API_VERSION, BaseModelIdentity
+from clara_api.profiles import effective
 from clara_api.training_job import TrainingJobSpec
 
 from clara_operator.job_pod import JobPod, build_job, build_run_config, owner_reference
@@ -58,7 +59,8 @@ def build_training(seen: Seen, attempt: int, settings: Settings) -> tuple[Create
         family=seen.spec.family,
         base_model=seen.spec.base_model,
         method=seen.spec.method,
-        hyperparameters=seen.spec.hyperparameters,
+        profile=seen.spec.profile,
+        hyperparameters=effective(seen.spec.profile, seen.spec.hyperparameters),
         data=_data_files(seen.spec),
         validation_fraction=seen.spec.validation.fraction,
         artifact_uri=uri,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from clara_api import reasons
+from clara_api.profiles import effective
 
 from clara_operator.settings import Settings
 from clara_operator.training_job.observe import Seen
@@ -27,7 +28,7 @@ def a_uri_is_not_allowed(seen: Seen, settings: Settings) -> Failure | None:
 
 def the_rank_is_above_what_engines_take(seen: Seen, settings: Settings) -> Failure | None:
     """The result could not be served."""
-    rank, limit = seen.spec.hyperparameters.rank, seen.max_lora_rank
+    rank, limit = effective(seen.spec.profile, seen.spec.hyperparameters).rank, seen.max_lora_rank
     if limit is None or rank <= limit:
         return None
     return Failure(
@@ -37,21 +38,9 @@ def the_rank_is_above_what_engines_take(seen: Seen, settings: Settings) -> Failu
     )
 
 
-def the_micro_batch_does_not_divide_the_batch(seen: Seen, settings: Settings) -> Failure | None:
-    """globalBatchSize is a promise."""
-    h = seen.spec.hyperparameters
-    if h.micro_batch_size == "auto" or h.global_batch_size % h.micro_batch_size == 0:
-        return None
-    return Failure(
-        reasons.DATA_INVALID,
-        f"hyperparameters.microBatchSize {h.micro_batch_size} does not divide globalBatchSize {h.global_batch_size}",
-    )
-
-
 CHECKS: tuple[Check, ...] = (
     a_uri_is_not_allowed,
     the_rank_is_above_what_engines_take,
-    the_micro_batch_does_not_divide_the_batch,
 )
 
 

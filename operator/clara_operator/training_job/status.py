@@ -9,7 +9,8 @@ from clara_api import reasons
 from clara_api.handoff.outcome import Outcome
 from clara_api.lifecycle import Situation, condition, top_conditions
 from clara_api.meta import Condition, LocalRef, find_condition, merge_conditions
-from clara_api.training_job import Attempt, DataReport, Progress, TrainingJobDisplay, TrainingJobStatus
+from clara_api.profiles import effective
+from clara_api.training_job import Attempt, Progress, TrainingJobDisplay, TrainingJobStatus
 
 from clara_operator.plan import Event, Plan, StatusWrite
 from clara_operator.pod_facts import JobFacts
@@ -45,10 +46,8 @@ def with_status(
         conditions=merge_conditions(old.conditions, _conditions(seen, verdict, outcome), now=now),
         progress=progress,
         attempts=_attempts(seen, verdict),
-        effective=seen.spec.hyperparameters.wire(),
-        data_report=DataReport.model_validate(outcome.data.model_dump())
-        if outcome and outcome.data
-        else old.data_report,
+        effective=effective(seen.spec.profile, seen.spec.hyperparameters).wire(),
+        data_report=outcome.data if outcome and outcome.data else old.data_report,
         adapter_ref=LocalRef(name=adapter.name) if adapter else old.adapter_ref,
         artifact_uri=outcome.artifact_uri if outcome else old.artifact_uri,
         artifact_digest=outcome.artifact_digest if outcome else old.artifact_digest,
