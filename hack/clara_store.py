@@ -2,6 +2,7 @@
 
     models/, data/           every namespace reads
     adapters/NAMESPACE/      only that namespace reads and writes
+    runs/NAMESPACE/          likewise: checkpoints, and the digests of the data
 
 Called by clara_install and the cluster tests. With another S3 server than the local one, the keys of the environment serve all.
 """
@@ -89,10 +90,10 @@ def _allow(namespace: str, env: Mapping[str, str]) -> None:
     except botocore.exceptions.ClientError:
         policy = {"Version": "2012-10-17", "Statement": []}
     who = {"AWS": [namespace]}
-    own = f"{ARN}/adapters/{namespace}/*"
+    own = [f"{ARN}/adapters/{namespace}/*", f"{ARN}/runs/{namespace}/*"]
     parts: tuple[tuple[str, list[str], list[str]], ...] = (
-        ("reads", ["s3:GetObject"], [f"{ARN}/models/*", f"{ARN}/data/*", own]),
-        ("writes", ["s3:PutObject", "s3:DeleteObject"], [own]),
+        ("reads", ["s3:GetObject"], [f"{ARN}/models/*", f"{ARN}/data/*", *own]),
+        ("writes", ["s3:PutObject", "s3:DeleteObject"], own),
         ("lists", ["s3:ListBucket"], [ARN]),
     )
     mine = [

@@ -1,41 +1,137 @@
-"""How examples become batches: micro-batch size, padding, steps. The arithmetic of train.py; no state, no files."""
+"""From the examples of one step to what the model is given: micro-batches without padding where the model allows it. For steps.py.
+
+    packed    examples lie end to end in one row [1, n]; position ids restart at each; attention never crosses a border
+    padded    rows of like length together, padded on the right; for models whose packing could not be proven
+
+A label stands where its token is predicted (one to the left), and logits are computed there only: on prompts and padding the
+head of the model, its largest matrix, does no work.
+"""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 
 from clara_trainer.tokens import IGNORED, Example
 
-AUTO_ON_CPU = 8  # beyond this a CPU gains nothing from wider batches and pays for the padding
-AUTO_ON_GPU = 16  # a start that fits 24 GB with 8 B parameters in bfloat16 at 1,024 tokens
+
+@dataclass(frozen=True, slots=True)
+class MicroBatch:
+    """Tensors of one forward pass. `keep`: positions [s] of the flattened row that carry loss; `targets`: their tokens [s]."""
+
+    input_ids: torch.Tensor  # [rows, width]
+    position_ids: torch.Tensor  # [rows, width]
+    attention_mask: torch.Tensor | None  # [rows, width]; None when packed
+    borders: torch.Tensor | None  # [examples + 1] int32, where packed examples begin and end; None when padded
+    longest: int
+    keep: torch.Tensor  # packed: places in the row; padded: places in rows laid end to end
+    targets: torch.Tensor
+
+    @property
+    def computed(self) -> int:
+        """Tokens that cost work, padding included."""
+        return self.input_ids.numel()
+
+    def to(self, device: torch.device | str) -> MicroBatch:
+        """The same on another device."""
+        moved = {
+            name: value.to(device, non_blocking=True) if isinstance(value := getattr(self, name), torch.Tensor) else value
+            for name in self.__slots__
+        }
+        return MicroBatch(**moved)
 
 
-def micro_batch(wanted: Literal["auto"] | int, global_batch: int, *, on_gpu: bool) -> int:
-    """The largest divisor of the global batch not above what is wanted.
+def cut(lengths: Sequence[int], most: int) -> list[list[int]]:
+    """The indices of `lengths` in groups of at most `most`, as few as possible and of about equal sums: longest first into
+    the lightest group that has room. Deterministic.
 
-    A divisor, because accumulation must reach exactly globalBatchSize: memory may change how a step is cut, never the step.
+    >>> cut([5, 1, 1, 3], 3)
+    [[0], [1, 2, 3]]
     """
-    most = (AUTO_ON_GPU if on_gpu else AUTO_ON_CPU) if wanted == "auto" else wanted
-    return next(size for size in range(min(most, global_batch), 0, -1) if global_batch % size == 0)
+    groups: list[list[int]] = [[] for _ in range(-(-len(lengths) // most))]
+    weights = [0] * len(groups)
+    for index in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
+        lightest = min((g for g in range(len(groups)) if len(groups[g]) < most), key=lambda g: (weights[g], g))
+        groups[lightest].append(index)
+        weights[lightest] += lengths[index]
+    return [sorted(group) for group in groups]
 
 
-def as_rows(examples: Sequence[Example]) -> list[dict[str, list[int]]]:
-    """What the Trainer's sampler picks from."""
-    return [{"input_ids": list(example.ids), "labels": list(example.labels)} for example in examples]
+def alike(lengths: Sequence[int], most: int) -> list[list[int]]:
+    """The indices of `lengths` in groups of at most `most` of like length, for padding.
+
+    >>> alike([5, 1, 1, 3], 2)
+    [[1, 2], [0, 3]]
+    """
+    order = sorted(range(len(lengths)), key=lambda i: (lengths[i], i))
+    return [sorted(order[start : start + most]) for start in range(0, len(order), most)]
 
 
-def collate(rows: Sequence[dict[str, list[int]]], *, pad: int) -> dict[str, Any]:
-    """Pad on the right to the longest of the batch; padding is neither attended to nor learned."""
-    width = max(len(row["input_ids"]) for row in rows)
+def pack(examples: Sequence[Example]) -> MicroBatch:
+    """Examples end to end in one row."""
+    lengths = [len(example.ids) for example in examples]
+    targets = list(itertools.chain.from_iterable(_shifted(example) for example in examples))
+    labels = torch.tensor(targets)
+    keep = (labels != IGNORED).nonzero().squeeze(-1)
+    return MicroBatch(
+        input_ids=torch.tensor([list(itertools.chain.from_iterable(example.ids for example in examples))]),
+        position_ids=torch.tensor([list(itertools.chain.from_iterable(range(length) for length in lengths))]),
+        attention_mask=None,
+        borders=torch.tensor([0, *itertools.accumulate(lengths)], dtype=torch.int32),
+        longest=max(lengths),
+        keep=keep,
+        targets=labels[keep],
+    )
 
-    def padded(key: str, filler: int) -> list[list[int]]:
-        return [row[key] + [filler] * (width - len(row[key])) for row in rows]
 
-    return {
-        "input_ids": torch.tensor(padded("input_ids", pad)),
-        "labels": torch.tensor(padded("labels", IGNORED)),
-        "attention_mask": torch.tensor([[1] * len(r["input_ids"]) + [0] * (width - len(r["input_ids"])) for r in rows]),
-    }
+def pad(examples: Sequence[Example], *, filler: int) -> MicroBatch:
+    """Examples under each other, padded on the right; padding is neither attended to nor learned."""
+    width = max(len(example.ids) for example in examples)
+
+    def padded(row: Sequence[int], with_: int) -> list[int]:
+        return [*row, *[with_] * (width - len(row))]
+
+    labels = torch.tensor([padded(_shifted(example), IGNORED) for example in examples]).flatten()
+    keep = (labels != IGNORED).nonzero().squeeze(-1)
+    return MicroBatch(
+        input_ids=torch.tensor([padded(example.ids, filler) for example in examples]),
+        position_ids=torch.arange(width).repeat(len(examples), 1),
+        attention_mask=torch.tensor([padded([1] * len(example.ids), 0) for example in examples]),
+        borders=None,
+        longest=width,
+        keep=keep,
+        targets=labels[keep],
+    )
+
+
+def _shifted(example: Example) -> list[int]:
+    """Labels where they are predicted: each moves one to the left, the last place predicts nothing."""
+    return [*example.labels[1:], IGNORED]
+
+
+def supervised(examples: Sequence[Example]) -> int:
+    """Tokens of these examples that carry loss: what the step's loss is divided by."""
+    return sum(example.supervised for example in examples)
+
+
+def log_likelihood(model: Any, batch: MicroBatch) -> torch.Tensor:
+    """Sum of -log p over the batch's targets, float32; divide by the step's supervised tokens for its loss."""
+    if batch.borders is not None:
+        logits = model(
+            input_ids=batch.input_ids,
+            position_ids=batch.position_ids,
+            cu_seq_lens_q=batch.borders,
+            cu_seq_lens_k=batch.borders,
+            max_length_q=batch.longest,
+            max_length_k=batch.longest,
+            logits_to_keep=batch.keep,
+            use_cache=False,
+        ).logits[0]
+    else:
+        every = model(input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False).logits
+        logits = every.flatten(0, 1)[batch.keep]
+    return torch.nn.functional.cross_entropy(logits.float(), batch.targets, reduction="sum")

@@ -49,6 +49,13 @@ def cpu_model() -> str:
     return platform.machine()
 
 
+def device_name() -> str:
+    """For example 'NVIDIA H200'; only where a GPU is."""
+    import torch  # noqa: PLC0415 - recoveries must not wait for torch
+
+    return str(torch.cuda.get_device_name())
+
+
 def packages() -> dict[str, str]:
     """Versions of what computes."""
     return {name: metadata.version(name) for name in RECORDED_PACKAGES} | {"python": platform.python_version()}

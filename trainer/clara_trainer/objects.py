@@ -65,6 +65,9 @@ class Store(Protocol):
     def upload(self, source: Path, place: Place) -> None:
         """Write one object, all or nothing."""
 
+    def delete(self, place: Place) -> None:
+        """Remove one object; one that is not there is removed already."""
+
 
 class Objects:
     """All stores behind one door; picks by the URI's scheme."""
@@ -82,6 +85,7 @@ class Objects:
         self._sleep = sleep
         self._clock = clock
         self._opened: dict[str, Store] = {}
+        self.on_wait: Callable[[str], None] = lambda uri: None  # told when the store makes the run wait
 
     def list(self, uri: str) -> list[Entry]:
         """Objects below a folder, sorted by path."""
@@ -106,6 +110,11 @@ class Objects:
         """Copy a file to the store, all or nothing."""
         place = parse(uri)
         self._patiently(lambda: self._store(place).upload(source, place), uri)
+
+    def delete(self, uri: str) -> None:
+        """Remove one object. Only a run's own state is ever removed: artifacts are sealed."""
+        place = parse(uri)
+        self._patiently(lambda: self._store(place).delete(place), uri)
 
     def read(self, uri: str, *, limit: int) -> bytes | None:
         """A small object's bytes; None when there is none. ValueError above `limit` bytes: nothing huge is parsed."""
@@ -149,5 +158,6 @@ class Objects:
                     message = f"the store did not serve {uri} within {self._patience:.0f} s: {error}"
                     raise Failure("StoreUnreachable", message) from error
                 log.warning("the store did not serve %s (%s); asking again in %.1f s", uri, error, delay)
+                self.on_wait(uri)
             self._sleep(delay)
             delay = min(delay * 2, LONGEST_DELAY)

@@ -29,7 +29,15 @@ class Failure(Exception):
 
 
 class Terminated(BaseException):
-    """SIGTERM arrived. No `Exception`, like KeyboardInterrupt: libraries that swallow errors must not swallow this one."""
+    """SIGTERM arrived. No `Exception`, like KeyboardInterrupt: libraries that swallow errors must not swallow this one.
+
+    `where` says how far the run was; `checkpoint_step` is the step of the newest complete checkpoint, if there is one.
+    """
+
+    def __init__(self, where: str = "", *, checkpoint_step: int | None = None) -> None:
+        super().__init__(where)
+        self.where = where
+        self.checkpoint_step = checkpoint_step
 
 
 def on_sigterm(signum: int, frame: FrameType | None) -> None:
@@ -40,7 +48,8 @@ def on_sigterm(signum: int, frame: FrameType | None) -> None:
 def failed(error: BaseException, tail: Sequence[str]) -> Outcome:
     """The outcome of a run that ended with `error`."""
     failure, message = classify(error)
-    return Outcome(result="Failed", failure=failure, message=message, log_tail=list(tail))
+    step = error.checkpoint_step if isinstance(error, Terminated) else None
+    return Outcome(result="Failed", failure=failure, message=message, checkpoint_step=step, log_tail=list(tail))
 
 
 def classify(error: BaseException) -> tuple[FailureClass, str]:
@@ -48,15 +57,23 @@ def classify(error: BaseException) -> tuple[FailureClass, str]:
     if isinstance(error, Failure):
         return error.failure, error.message
     if isinstance(error, Terminated):
-        return "Preempted", "the pod was told to stop before the run was complete; nothing was published"
+        return "Preempted", told_to_stop(error)
     if is_out_of_memory(error):
         return "OutOfMemory", (
             f"memory ran out ({_first_line(error)}); raise spec.resources, or lower "
             "hyperparameters.microBatchSize or hyperparameters.maxLength"
         )
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        return "Bug", f"the pod's scratch space is full ({error.filename}); raise spec.scratch"
+        return "DiskFull", f"the pod's scratch space is full ({error.filename}); raise spec.scratch"
     return "Bug", f"{type(error).__name__}: {_first_line(error)}"
+
+
+def told_to_stop(error: Terminated) -> str:
+    """What was saved of a run that was told to stop."""
+    where = f" ({error.where})" if error.where else ""
+    if error.checkpoint_step is None:
+        return f"the pod was told to stop before the run was complete{where}; nothing was published or saved"
+    return f"the pod was told to stop{where}; the run goes on from the checkpoint of step {error.checkpoint_step}"
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -88,6 +88,11 @@ class S3Store:
         with translated(place), source.open("rb") as file:
             self._client.put_object(Bucket=place.root, Key=place.key, Body=file)
 
+    def delete(self, place: Place) -> None:
+        """DELETE; S3 answers the same whether it was there or not."""
+        with translated(place):
+            self._client.delete_object(Bucket=place.root, Key=place.key)
+
 
 @contextmanager
 def translated(place: Place) -> Iterator[None]:

@@ -1,93 +1,119 @@
 """THE recipe: load, adapt, train, save. Read it top to bottom.
 
-    data ─ validated, split, tokenized ─┐
-    base ─ fetched, digest verified ─────┴─ LoRA on every linear layer ─ all steps ─ fingerprint ─ publish (manifest last)
+    data ─ validated, curated, split, tokenized ─┐
+    base ─ fetched, digest verified ──────────────┴─ adapter ─ all steps ─ fingerprint ─ publish (manifest last)
 
-Called by `__main__` with a TrainRun. Succeeds only when every step was taken and the manifest lies in the store.
+Called by `__main__` with a TrainRun. Succeeds only when every step was taken and the manifest lies in the store. Whatever
+stops it before leaves a checkpoint from which the next pod goes on.
 """
 
 from __future__ import annotations
 
 import logging
-import os
-from functools import partial
-from pathlib import Path
+import time
 from typing import Any
 
 import torch
 import transformers
 from clara_api.fingerprint import NOISE_FLOOR, Fingerprint, l2
 from clara_api.handoff.outcome import Outcome
-from clara_api.handoff.progress import ENV_URL
 from clara_api.handoff.run import TrainRun
-from clara_api.training_job import Hyperparameters
-from peft import LoraConfig, get_peft_model
-from transformers import Trainer, TrainingArguments
-from transformers.trainer_callback import PrinterCallback
+from clara_api.meta import BaseModelIdentity
+from clara_api.training_job import DryRunReport
 
-from clara_trainer import base_model, data, fingerprint, machine, manifests
-from clara_trainer.batches import as_rows, collate, micro_batch
+from clara_trainer import attention, base_model, curate, data, finish, machine, manifests, memory, methods, steps
+from clara_trainer.checkpoints import Checkpoints
+from clara_trainer.curate import Curated
 from clara_trainer.objects import Objects
-from clara_trainer.outcome import Terminated
-from clara_trainer.publish import Trained, publish
+from clara_trainer.outcome import Failure
+from clara_trainer.publish import Prepared, Trained, publish
+from clara_trainer.recorded_data import check_unchanged
 from clara_trainer.recover import published
+from clara_trainer.reporter import Reporter
 from clara_trainer.settings import Settings
-from clara_trainer.tokens import Examples, tokenize
-from clara_trainer.watch import Watch
-
-LOGGED_LINES = 200  # a run logs about this often, whatever its length
+from clara_trainer.start_from import fetch_start
+from clara_trainer.steps import Course
+from clara_trainer.stop import on_request
 
 log = logging.getLogger(__name__)
 
 
-def train(run: TrainRun, objects: Objects, settings: Settings) -> Outcome:
+def train(run: TrainRun, objects: Objects, settings: Settings, reporter: Reporter) -> Outcome:
     """Run the recipe and publish. Raises Failure with the class of what went wrong, Terminated when told to stop."""
-    if found := manifests.find(objects, run.artifact_uri):
+    if not run.dry_run and (found := manifests.find(objects, run.artifact_uri)):
         return published(found, objects, run.artifact_uri)  # a restarted pod must not touch sealed files
-
-    # The data first: they are quick to check, and most runs that fail, fail here.
-    parameters = run.hyperparameters
-    files = data.read(data.fetch(run.data, objects, settings.scratch / "data"))
-    split = data.split(files, fraction=run.validation_fraction, seed=parameters.seed)
-    log.info("%d rows to learn, %d held out", len(split.training), len(split.validation))
-
-    # The base is proven before any of its files is parsed, and its tokenizer decides what a row is.
-    base = base_model.fetch_base(run.base_model, objects, settings.scratch / "base")
-    tokenizer = base_model.load_tokenizer(base)
-    examples = tokenize(split, tokenizer, max_length=parameters.max_length)
-    summary = examples.summary(sum(file.digest.rows for file in files))
-
-    # Seeds before weights: the adapter's first values are random numbers too.
-    threads = make_deterministic(parameters.seed)
-    model = adapt(base_model.load_model(base), parameters)
-    metrics = take_all_steps(model, tokenizer, examples, parameters, settings.scratch / "work")
-
-    # Measured on the very weights that are saved; what nobody can observe must not be called a success silently.
-    model.eval()
-    dtype = str(model.dtype).removeprefix("torch.")
-    effect = fingerprint.measure(model, tokenizer, dtype=dtype)
-    model.save_pretrained(settings.scratch / "adapter", safe_serialization=True)
-    trained = Trained(
-        folder=settings.scratch / "adapter",
-        fingerprint=effect,
-        data=[file.digest for file in files],
-        summary=summary,
-        metrics=metrics,
-        threads=threads,
-        dtype=dtype,
-    )
+    course, prepared = prepare(run, objects, settings, reporter)
+    if run.dry_run:
+        return dry_run(course, prepared.curated)
+    checkpoints = Checkpoints(objects, run.run_uri, settings.scratch / "checkpoints", keep=run.checkpoints.keep)
+    trained = take_and_measure(run, course, prepared, checkpoints, settings, reporter)
+    reporter.say("publishes the artifact")
     manifest = publish(run, trained, objects)
+    checkpoints.forget()
+    taken = trained.taken
     return Outcome(
         result="Succeeded",
-        message=warning_about(effect),
+        message=warning_about(trained.finished.fingerprint),
         artifact_uri=run.artifact_uri,
         artifact_digest=manifest.digest(),
         weights_digest=manifest.weights_digest,
+        base_model=BaseModelIdentity(name=run.base_model.name, digest=run.base_model.digest),
         rank=manifest.rank,
-        step=int(metrics["steps"]),
-        total_steps=int(metrics["steps"]),
-        loss=metrics["loss"],
-        data=summary,
+        step=taken.step,
+        total_steps=course.total,
+        loss=taken.loss,
+        resumed_from_step=taken.resumed_from,
+        memory=course.plan,
+        data=prepared.curated.report,
+    )
+
+
+def prepare(run: TrainRun, objects: Objects, settings: Settings, reporter: Reporter) -> tuple[Course, Prepared]:
+    """Everything before the first step."""
+    # The data first: they are quick to check, and most runs that fail, fail here.
+    reporter.say("reads and checks the data")
+    files = data.read(data.fetch(run.data, objects, settings.scratch / "data"))
+    data_digest = check_unchanged(files, run, objects)
+
+    # The base is proven before any of its files is parsed, and its tokenizer decides what a row is.
+    reporter.say(f"fetches and verifies the base {run.base_model.name}")
+    base = base_model.fetch_base(run.base_model, objects, settings.scratch / "base")
+    start = fetch_start(run, objects, settings.scratch / "start")
+    tokenizer = base_model.load_tokenizer(base)
+    reporter.say("curates and tokenizes the data")
+    curated = with_digest(curate.curate(files, run, tokenizer), data_digest)
+
+    # Seeds before weights: the adapter's first values are random numbers too.
+    reporter.say("loads the base")
+    threads = make_deterministic(run.hyperparameters.seed)
+    model = methods.adapt(methods.load(base, run.method), run, start)
+    course = course_of(model, tokenizer, curated, run)
+    return course, Prepared(base, tokenizer, [file.digest for file in files], curated, threads)
+
+
+def take_and_measure(
+    run: TrainRun, course: Course, prepared: Prepared, checkpoints: Checkpoints, settings: Settings, reporter: Reporter
+) -> Trained:
+    """All steps, then the adapter as engines will load it, with its fingerprint."""
+    with on_request() as stop:
+        taken = steps.take_all(course, checkpoints, reporter, stop, every=run.checkpoints.every_steps)
+        checkpoints.save(steps.snapshot(course, taken))  # publishing may fail; no step is taken twice for that
+
+    # Measured on what engines will run; what nobody can observe must not be called a success silently.
+    reporter.say("measures the fingerprint")
+    course.model.eval()
+    folder = settings.scratch / "adapter"
+    finished = finish.finish(course.model, prepared.tokenizer, run, prepared.base, folder)
+    return Trained(folder, finished, prepared, course, taken)
+
+
+def with_digest(curated: Curated, digest: str) -> Curated:
+    """The data report also says which bytes it is about."""
+    return Curated(
+        curated.training,
+        curated.validation,
+        curated.report.model_copy(update={"digest": digest or None}),
+        curated.details,
     )
 
 
@@ -100,72 +126,80 @@ def make_deterministic(seed: int) -> int:
     return threads
 
 
-def adapt(model: Any, parameters: Hyperparameters) -> Any:
-    """LoRA on every linear layer but the head (Hu et al. 2021; all-linear as in Dettmers et al. 2023, §4)."""
-    config = LoraConfig(
-        r=parameters.rank,
-        lora_alpha=parameters.alpha,
-        lora_dropout=parameters.dropout,
-        target_modules="all-linear",
-        bias="none",  # engines refuse adapters with a bias
-        task_type="CAUSAL_LM",
-    )
+def course_of(model: Any, tokenizer: Any, curated: Curated, run: TrainRun) -> Course:
+    """What the steps need: optimizer, packing proven on this model, and how a step is cut."""
+    parameters = run.hyperparameters
     model.config.use_cache = False  # a cache of keys and values only costs memory while training
-    return get_peft_model(model, config)
-
-
-def take_all_steps(
-    model: Any, tokenizer: Any, examples: Examples, parameters: Hyperparameters, folder: Path
-) -> dict[str, float]:
-    """Train to the last step; returns steps, loss and validationLoss. Failure Diverged when the loss is no number."""
-    watch = Watch()
+    device = next(p.device for p in model.parameters() if p.requires_grad)
+    packed = attention.choose(model, curated.training, wanted=parameters.packing)
+    lengths = [len(example.ids) for example in curated.training]
+    plan = memory.first_plan(parameters, lengths, on_gpu=device.type == "cuda", level=run.memory_level)
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
-    trainer = Trainer(
+    course = Course(
         model=model,
-        args=arguments(parameters, folder, examples=len(examples.training), on_gpu=model.device.type == "cuda"),
-        train_dataset=as_rows(examples.training),
-        eval_dataset=as_rows(examples.validation) or None,
-        data_collator=partial(collate, pad=pad),
-        callbacks=[watch],
+        optimizer=steps.optimizer_for(model, parameters.learning_rate),
+        training=curated.training,
+        validation=curated.validation,
+        parameters=parameters,
+        plan=plan,
+        packed=packed,
+        filler=pad if pad is not None else 0,
+        device=device,
     )
-    trainer.remove_callback(PrinterCallback)  # the watch logs JSON instead
-    trainer.train()
-
-    # The loop returns normally also when it was stopped early; only the count says whether it is complete.
-    if trainer.state.global_step != trainer.state.max_steps:
-        log.error("only %d of %d steps were taken", trainer.state.global_step, trainer.state.max_steps)
-        raise Terminated()
-    metrics = {"steps": float(trainer.state.global_step), "loss": watch.loss}
-    if examples.validation:
-        metrics["validationLoss"] = float(trainer.evaluate()["eval_loss"])
-    return metrics
+    steps.use(course, plan)
+    refuse_what_cannot_fit(course, run)
+    log.info(
+        "%d rows to learn, %d held out; %d steps of %d example(s), %d per pass",
+        len(curated.training), len(curated.validation), course.total, parameters.global_batch_size, plan.micro_batch_size,
+    )  # fmt: skip
+    return course
 
 
-def arguments(parameters: Hyperparameters, folder: Path, *, examples: int, on_gpu: bool) -> Any:
-    """What the Trainer is told; everything not said here is its default of the pinned version."""
-    micro = micro_batch(parameters.micro_batch_size, parameters.global_batch_size, on_gpu=on_gpu)
-    steps = parameters.epochs * examples / parameters.global_batch_size  # about; only for how often to log
-    return TrainingArguments(
-        output_dir=str(folder),
-        num_train_epochs=parameters.epochs,
-        per_device_train_batch_size=micro,
-        per_device_eval_batch_size=micro,
-        gradient_accumulation_steps=parameters.global_batch_size // micro,
-        learning_rate=parameters.learning_rate,
-        lr_scheduler_type="cosine",
-        warmup_steps=parameters.warmup_ratio,  # below 1 it is a share of all steps
-        seed=parameters.seed,
-        data_seed=parameters.seed,
-        bf16=on_gpu,
-        use_cpu=not on_gpu,
-        logging_steps=max(1, int(steps) // LOGGED_LINES),
-        logging_nan_inf_filter=False,  # the default hides exactly the losses that must stop the run
-        save_strategy="no",
-        remove_unused_columns=False,
-        dataloader_pin_memory=on_gpu,
-        disable_tqdm=True,
-        report_to=["kubeflow"] if os.environ.get(ENV_URL) else [],  # KEP-2779, by the stock callback
+def refuse_what_cannot_fit(course: Course, run: TrainRun) -> None:
+    """Failure OutOfMemory when one example at a time would not fit: said in a second, not after an hour."""
+    longest = max(len(example.ids) for example in course.training)
+    needed = memory.estimate_bytes(course.model, longest if not course.plan.gradient_checkpointing else 0, 0)
+    available = memory.available_bytes(course.device)
+    if available is not None and needed > available and course.plan.gradient_checkpointing:
+        raise Failure(
+            "OutOfMemory",
+            f"base and adapter alone need about {needed / 2**30:.1f} GiB, and there are {available / 2**30:.1f} GiB; "
+            "raise spec.resources, or use method qlora",
+        )
+
+
+def dry_run(course: Course, curated: Curated) -> Outcome:
+    """Two steps on the longest batch (the first one warms up): what they cost, and nothing published."""
+    size = course.parameters.global_batch_size
+    longest = sorted(course.training, key=lambda example: -len(example.ids))[:size]
+    measured = Course(
+        model=course.model, optimizer=course.optimizer, training=longest, validation=(), plan=course.plan,
+        parameters=course.parameters.model_copy(update={"epochs": 2}), packed=course.packed, filler=course.filler,
+        device=course.device,
+    )  # fmt: skip
+    with on_request() as stop:
+        steps.take_step(measured, 0, stop)
+        began = time.monotonic()
+        steps.take_step(measured, 1, stop)
+        seconds = time.monotonic() - began
+    tokens = sum(len(example.ids) for example in longest)
+    passes = measured.cut(longest)
+    heaviest = max(passes, key=lambda batch: batch.computed)
+    report = DryRunReport(
+        total_steps=course.total,
+        seconds_per_step=seconds,
+        estimated_seconds=seconds * course.total,
+        longest_batch_tokens=tokens,
+        peak_memory_bytes=memory.peak_bytes(course.device),
+        estimated_memory_bytes=memory.estimate_bytes(course.model, heaviest.computed, len(heaviest.keep)),
+        available_memory_bytes=memory.available_bytes(course.device),
+        memory=measured.plan,
     )
+    message = (
+        f"one step on the longest batch ({tokens} tokens) takes {seconds:.2f} s and {report.peak_memory_bytes / 2**30:.2f} "
+        f"GiB; {course.total} steps take at most {seconds * course.total / 60:.0f} min. Set spec.dryRun to false to train"
+    )
+    return Outcome(result="Succeeded", message=message, dry_run=report, memory=measured.plan, data=curated.report)
 
 
 def warning_about(effect: Fingerprint) -> str:

@@ -72,6 +72,12 @@ class VolumeStore:
             finally:
                 unfinished.unlink(missing_ok=True)
 
+    def delete(self, place: Place) -> None:
+        """Unlink; empty folders stay."""
+        path = self._inside(place)
+        with translated(place):
+            path.unlink(missing_ok=True)
+
     def _inside(self, place: Place) -> Path:
         """The real path; refused when a symbolic link leads out of the claim."""
         claim = self._root / place.root

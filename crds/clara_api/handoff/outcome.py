@@ -29,6 +29,7 @@ EXIT_BASE_MISMATCH = 72
 EXIT_NOT_SERVABLE = 73
 EXIT_DATA_CHANGED = 74
 EXIT_DISK_FULL = 75
+EXIT_SETUP_DIFFERS = 76
 EXIT_BUG = 79
 EXIT_PREEMPTED = 83
 
@@ -45,6 +46,7 @@ FailureClass = Literal[
     "ArtifactMissing",
     "DataChanged",
     "DiskFull",
+    "SetupDiffers",
     "Preempted",
     "Bug",
 ]
@@ -62,6 +64,7 @@ EXIT_CODES: dict[FailureClass, int] = {
     "ArtifactMissing": EXIT_ARTIFACT_MISSING,
     "DataChanged": EXIT_DATA_CHANGED,
     "DiskFull": EXIT_DISK_FULL,
+    "SetupDiffers": EXIT_SETUP_DIFFERS,
     "Preempted": EXIT_PREEMPTED,
     "Bug": EXIT_BUG,
 }

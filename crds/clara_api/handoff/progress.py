@@ -5,6 +5,9 @@ Authorization: Bearer <projected token, audience AUDIENCE>
 {"trainerStatus": {"progressPercentage": 12, "estimatedRemainingSeconds": 30,
                    "metrics": [{"name": "current_step", "value": "12"}, …], "lastUpdatedTime": "…"}}
 
+Clara's own trainer adds the metrics `phase` (what the pod does, in words), checkpoint_step, resumed_from_step, interruptions,
+peak_memory_bytes, micro_batch_size, accumulation, gradient_checkpointing (0 or 1) and memory_reason.
+
 progressPercentage and estimatedRemainingSeconds are not believed (they read 100 % after a SIGTERM): the operator computes
 its own from `current_step` and `total_steps`.
 """
@@ -54,3 +57,7 @@ class ProgressMessage(Model):
                 except ValueError:
                     return None
         return None
+
+    def text(self, name: str) -> str | None:
+        """A metric's value as it was sent; None when absent."""
+        return next((metric.value for metric in self.trainer_status.metrics if metric.name == name), None)

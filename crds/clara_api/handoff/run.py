@@ -96,6 +96,16 @@ class TrainRun(Model):
     image: str | None = Field(default=None, description="Image the pod was asked to run, for the manifest.")
 
 
+class ReproduceRun(Model):
+    """Repeat a published run from its manifest and compare the weights. Nothing is published."""
+
+    kind: Literal["Reproduce"] = "Reproduce"
+    namespace: str
+    name: str
+    artifact_uri: str
+    approximate: bool = Field(default=False, description="Accept another machine or other packages; compare effects.")
+
+
 class RecoverRun(Model):
     """The pod vanished: look for manifest.json at the known key and report it as the outcome, or ArtifactMissing."""
 
@@ -164,6 +174,6 @@ class ListRun(Model):
     adapters_uri: str = Field(description="PREFIX/adapters/NAMESPACE")
 
 
-AnyRun = TrainRun | RecoverRun | EvaluationRun | RecordRun | ListRun
+AnyRun = TrainRun | ReproduceRun | RecoverRun | EvaluationRun | RecordRun | ListRun
 Run = Annotated[AnyRun, Field(discriminator="kind")]
 RUN: TypeAdapter[AnyRun] = TypeAdapter(Run)

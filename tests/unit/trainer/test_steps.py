@@ -1,0 +1,238 @@
+"""What happens to a run, by chance or on purpose, never changes what it learns."""
+
+import math
+import threading
+import time
+
+import pytest
+import torch
+from clara_api.training_job import MemoryPlan
+from clara_trainer import checkpoints as checkpoints_module
+from clara_trainer import memory, steps
+from clara_trainer.outcome import Failure, Terminated
+from clara_trainer.stop import Stop
+from training_bench import course, run, weights
+
+
+class StopAfter(Stop):
+    """Told to stop while the pass number `passes` runs."""
+
+    def __init__(self, passes: int) -> None:
+        self.left = passes
+
+    @property
+    def requested(self) -> bool:
+        self.left -= 1
+        return self.left < 0
+
+
+def trained(root, **changes):
+    made = course(**changes)
+    run(made, root)
+    return weights(made)
+
+
+def test_the_loss_falls(tmp_path):
+    made = course(epochs=20)
+    taken = run(made, tmp_path)
+    assert (taken.step, made.total) == (60, 60)
+    assert taken.points[-1][1] < taken.points[0][1] - 0.2
+    assert taken.validation_loss is not None
+    assert taken.tokens == 20 * sum(len(example.ids) for example in made.training)
+
+
+@pytest.mark.parametrize("passes", [1, 5, 8, 13, 22])
+def test_an_interrupted_and_resumed_run_ends_in_the_same_bits(tmp_path, passes):
+    undisturbed = trained(tmp_path / "a", micro=4, dropout=0.1)
+    interrupted = course(micro=4, dropout=0.1)
+    with pytest.raises(Terminated):
+        run(interrupted, tmp_path / "b", stop=StopAfter(passes))
+    resumed = course(micro=4, dropout=0.1)
+    taken = run(resumed, tmp_path / "b")
+    assert taken.step == resumed.total
+    assert torch.equal(weights(resumed), undisturbed)
+
+
+def test_a_run_that_is_stopped_again_and_again_ends_in_the_same_bits_and_the_same_curve(tmp_path):
+    whole = course(micro=4)
+    uninterrupted = run(whole, tmp_path / "a")
+    for _ in range(40):
+        made = course(micro=4)
+        try:
+            taken = run(made, tmp_path / "b", stop=StopAfter(5))
+            break
+        except Terminated:
+            pass
+    assert torch.equal(weights(made), weights(whole))
+    assert taken.interruptions > 3
+    assert [p[:4] for p in taken.points] == [p[:4] for p in uninterrupted.points]
+    assert taken.flops == uninterrupted.flops
+
+
+def test_stopping_loses_at_most_the_step_at_hand(tmp_path):
+    with pytest.raises(Terminated) as stopped:
+        run(course(micro=1), tmp_path, stop=StopAfter(9 * 5 + 4), every=1000)
+    assert stopped.value.checkpoint_step == 5
+
+
+def test_a_killed_run_goes_on_from_its_newest_complete_checkpoint(tmp_path, monkeypatch):
+    """Killed while the state is uploaded: what is torn is passed over."""
+    undisturbed = trained(tmp_path / "a")
+    with pytest.raises(Terminated):
+        run(course(), tmp_path / "b", stop=StopAfter(8), every=2)
+    folders = sorted((tmp_path / "b").rglob("checkpoints/0*"))
+    newest = folders[-1]
+    (newest / "checkpoint.json").unlink()  # the description is what is written last
+    again = course()
+    taken = run(again, tmp_path / "b")
+    assert taken.resumed_from == int(folders[-2].name)
+    assert torch.equal(weights(again), undisturbed)
+
+
+def test_an_altered_checkpoint_is_not_believed(tmp_path):
+    with pytest.raises(Terminated):
+        run(course(), tmp_path, stop=StopAfter(8), every=2)
+    for state in tmp_path.rglob("state.safetensors"):
+        state.write_bytes(state.read_bytes()[:-1] + b"\x01")
+    assert run(course(), tmp_path).resumed_from is None
+
+
+def test_only_the_newest_checkpoints_are_kept(tmp_path):
+    run(course(), tmp_path, every=1, keep=2)
+    kept = [folder.name for folder in sorted(tmp_path.rglob("checkpoints/0*")) if any(folder.iterdir())]
+    assert len(kept) <= 3  # two complete ones, and one that was being written when the last was asked for
+
+
+def test_training_goes_on_while_a_checkpoint_is_written(tmp_path, monkeypatch):
+    writing, go_on = threading.Event(), threading.Event()
+    write = checkpoints_module.Checkpoints._write
+
+    def slow(self, snapshot):
+        writing.set()
+        go_on.wait(10)
+        write(self, snapshot)
+
+    monkeypatch.setattr(checkpoints_module.Checkpoints, "_write", slow)
+    made = course()
+    stepped = []
+    take_step = steps.take_step
+
+    def counted(course, step, stop):
+        if writing.is_set():
+            stepped.append(step)
+        if len(stepped) == 4:
+            go_on.set()
+        return take_step(course, step, stop)
+
+    monkeypatch.setattr(steps, "take_step", counted)
+    began = time.monotonic()
+    assert run(made, tmp_path, every=2).step == made.total
+    assert len(stepped) >= 4
+    assert time.monotonic() - began < 9
+
+
+def test_a_store_that_is_away_does_not_stop_the_run(tmp_path, monkeypatch, caplog):
+    def refuse(self, snapshot):
+        raise Failure("StoreUnreachable", "the store did not answer")
+
+    monkeypatch.setattr(checkpoints_module.Checkpoints, "_write", refuse)
+    made = course()
+    assert run(made, tmp_path).step == made.total
+    assert "a checkpoint could not be written: the store did not answer" in caplog.text
+
+
+# -- memory ---------------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("micro", [4, 3, 2, 1])
+def test_how_a_step_is_cut_does_not_change_what_is_learned(tmp_path, micro):
+    """Same examples, same order, divided by the same tokens: equal up to the rounding of sums."""
+    whole = trained(tmp_path / "a", micro=8)
+    cut = trained(tmp_path / "b", micro=micro)
+    assert (whole - cut).abs().max() < 1e-5 * 12
+
+
+def test_padded_and_packed_runs_learn_the_same(tmp_path):
+    packed = trained(tmp_path / "a", packed=True)
+    padded = trained(tmp_path / "b", packed=False)
+    assert (packed - padded).abs().max() < 1e-4
+
+
+def test_gradient_checkpointing_does_not_change_what_is_learned(tmp_path):
+    plain = trained(tmp_path / "a", micro=1)
+    made = course(micro=1)
+    steps.use(made, made.plan.model_copy(update={"gradient_checkpointing": True}))
+    run(made, tmp_path / "b")
+    assert (weights(made) - plain).abs().max() < 1e-5
+
+
+def test_out_of_memory_cuts_the_step_finer_and_learns_the_same(tmp_path, monkeypatch):
+    whole = trained(tmp_path / "a", micro=8)
+    likelihood = steps.log_likelihood
+
+    def greedy(model, batch):
+        if len(batch.borders) - 1 > 2:
+            raise RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory")
+        return likelihood(model, batch)
+
+    monkeypatch.setattr(steps, "log_likelihood", greedy)
+    made = course(micro=8)
+    run(made, tmp_path / "b")
+    assert (made.plan.micro_batch_size, made.plan.accumulation) == (2, 4)
+    assert made.plan.reason.startswith("out of memory at step 1")
+    assert (weights(made) - whole).abs().max() < 1e-5 * 12
+
+
+def test_memory_that_is_never_enough_ends_with_what_to_do(tmp_path, monkeypatch):
+    tried = []
+
+    def greedy(model, batch):
+        tried.append((len(batch.borders) - 1, model.is_gradient_checkpointing))
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    monkeypatch.setattr(steps, "log_likelihood", greedy)
+    with pytest.raises(Failure) as failed:
+        run(course(micro=8), tmp_path)
+    assert failed.value.failure == "OutOfMemory"
+    assert "Raise spec.resources" in failed.value.message
+    assert tried == [(8, False), (4, False), (2, False), (1, False), (1, True)]
+
+
+def test_a_resumed_run_keeps_the_finer_cut(tmp_path):
+    finer = course(micro=2)
+    with pytest.raises(Terminated):
+        run(finer, tmp_path, stop=StopAfter(20))
+    again = course(micro=8)
+    run(again, tmp_path)
+    assert again.plan.micro_batch_size == 2
+
+
+def test_a_pod_that_was_killed_for_its_memory_comes_back_finer():
+    parameters = course(micro=8).parameters
+    plans = [memory.first_plan(parameters, [50] * 24, on_gpu=False, level=level) for level in range(4)]
+    assert [plan.micro_batch_size for plan in plans] == [8, 2, 1, 1]
+    assert [plan.gradient_checkpointing for plan in plans] == [False, False, False, True]
+    assert all(plan.micro_batch_size * plan.accumulation >= 8 for plan in plans)
+
+
+def test_the_ladder_ends():
+    assert len(list(memory.ladder(MemoryPlan(micro_batch_size=64, accumulation=1), 64))) == 8
+
+
+# -- diverging ------------------------------------------------------------------------------------------------------------
+def test_a_loss_that_is_no_number_ends_the_run_before_the_weights_are_touched(tmp_path, monkeypatch):
+    made = course()
+    before = weights(made)
+    likelihood = steps.log_likelihood
+    monkeypatch.setattr(steps, "log_likelihood", lambda model, batch: likelihood(model, batch) * math.nan)
+    with pytest.raises(Failure) as failed:
+        run(made, tmp_path)
+    assert failed.value.failure == "Diverged"
+    assert "the loss became nan at step 1 of 12; lower hyperparameters.learningRate" in failed.value.message
+    assert torch.equal(weights(made), before)
+
+
+def test_a_loss_far_above_its_start_and_above_knowing_nothing_is_hopeless():
+    made = course()
+    ignorance = math.log(320)
+    steps.check_hopeless(ignorance + 1.9, 3.0, made, 5)
+    with pytest.raises(Failure, match=r"the loss rose to 7\.9 at step 5 of 12, from 3\.0 at the start"):
+        steps.check_hopeless(ignorance + 2.1, 3.0, made, 5)

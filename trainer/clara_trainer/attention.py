@@ -1,0 +1,126 @@
+"""Attention over packed examples that never looks across a border, and the proof of it on the model at hand. For train.py.
+
+transformers hands the borders (`cu_seq_lens_q`) down to whatever function is registered; ours computes each example by itself.
+A mask over the whole row would be right too, but costs the square of the row instead of the squares of the examples.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch.nn.functional import scaled_dot_product_attention
+from transformers import AttentionInterface
+
+from clara_trainer.batches import pack
+from clara_trainer.tokens import Example
+
+NAME = "clara_packed"
+TOLERANCE = 2e-2  # of the largest logit's size; bfloat16 rounds at 4e-3, a look across a border moves whole units
+
+log = logging.getLogger(__name__)
+
+
+def packed_attention(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    dropout: float = 0.0,
+    scaling: float | None = None,
+    *,
+    cu_seq_lens_q: torch.Tensor | None = None,
+    max_length_q: int = 0,
+    sliding_window: int | None = None,
+    **kwargs: Any,
+) -> tuple[torch.Tensor, None]:
+    """transformers' attention signature: query [1, heads, n, d], key and value [1, kv heads, n, d] → [1, n, heads, d].
+
+    Raises ValueError for what it cannot compute (soft caps, sinks, windows shorter than an example): see `prove`.
+    """
+    if kwargs.get("softcap") is not None or kwargs.get("s_aux") is not None:
+        raise ValueError("this model caps or sinks its attention")
+    if sliding_window is not None and max(max_length_q, 1 if cu_seq_lens_q is not None else query.shape[2]) > sliding_window:
+        raise ValueError(f"an example is longer than the model's sliding window of {sliding_window} tokens")
+    grouped = key.shape[1] != query.shape[1]
+    if cu_seq_lens_q is None:  # plain rows: the fingerprint, the validation of a single prompt
+        out = scaled_dot_product_attention(
+            query, key, value, dropout_p=dropout, scale=scaling, is_causal=query.shape[2] > 1, enable_gqa=grouped
+        )
+        return out.transpose(1, 2), None
+    if query.is_cuda:
+        from torch.nn.attention.varlen import varlen_attn  # noqa: PLC0415 - one kernel for all examples, GPUs only
+
+        flat = [t[0].transpose(0, 1).contiguous() for t in (query, key, value)]
+        borders, longest = cu_seq_lens_q, max_length_q
+        out = varlen_attn(
+            *flat, borders, borders, longest, longest, scale=scaling, window_size=(-1, 0), enable_gqa=grouped
+        )
+        return out[None], None
+    marks = cu_seq_lens_q.tolist()
+    parts = [
+        scaled_dot_product_attention(
+            query[:, :, a:b], key[:, :, a:b], value[:, :, a:b], dropout_p=dropout, scale=scaling, is_causal=True,
+            enable_gqa=grouped,
+        )
+        for a, b in zip(marks, marks[1:], strict=False)
+    ]  # fmt: skip
+    return torch.cat(parts, dim=2).transpose(1, 2), None
+
+
+def use_packed(model: Any) -> None:
+    """Switch a model to `packed_attention`."""
+    AttentionInterface.register(NAME, packed_attention)
+    model.set_attn_implementation(NAME)
+
+
+def choose(model: Any, examples: Sequence[Example], *, wanted: bool) -> bool:
+    """Whether to pack: sets the model's attention and proves on two examples that packing changes nothing.
+
+    Tries our attention, then the mask that transformers builds from position ids; pads where neither gives the same logits.
+    """
+    if not wanted:
+        return False
+    usual = model.config._attn_implementation
+    for name in (NAME, "sdpa"):
+        try:
+            use_packed(model) if name == NAME else model.set_attn_implementation(name)
+            difference = prove(model, examples[:2], usual)
+        except Exception as error:  # whatever a model's own code raises: it cannot be packed this way
+            log.info("attention %s does not fit this model: %s", name, error)
+            continue
+        if difference <= TOLERANCE:
+            log.info("examples are packed; packed and single logits differ by at most %.1e", difference)
+            return True
+        log.info("attention %s mixes packed examples (logits differ by %.1e)", name, difference)
+    model.set_attn_implementation(usual)
+    log.warning("this model cannot be packed; examples of like length are padded together instead")
+    return False
+
+
+@torch.inference_mode()
+def prove(model: Any, examples: Sequence[Example], usual: str) -> float:
+    """Largest difference between logits of packed and of single examples, as a share of the largest logit."""
+    name = model.config._attn_implementation
+    training = model.training
+    model.eval()
+    batch = pack(list(examples)).to(model.device)
+    assert batch.borders is not None
+    together = model(
+        input_ids=batch.input_ids,
+        position_ids=batch.position_ids,
+        cu_seq_lens_q=batch.borders,
+        cu_seq_lens_k=batch.borders,
+        max_length_q=batch.longest,
+        max_length_k=batch.longest,
+        use_cache=False,
+    ).logits[0]
+    model.set_attn_implementation(usual)
+    alone = [model(input_ids=torch.tensor([e.ids], device=model.device), use_cache=False).logits[0] for e in examples]
+    model.set_attn_implementation(name)
+    model.train(training)
+    single = torch.cat(alone)
+    return float((together - single).abs().max() / single.abs().max())
