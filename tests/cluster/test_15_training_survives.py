@@ -1,0 +1,84 @@
+"""What clusters do to pods costs a run time, never its result: it ends in the same bits as one nobody disturbed."""
+
+from __future__ import annotations
+
+import random
+import signal
+import time
+from collections.abc import Iterator
+
+import clara_chain as chain
+import pytest
+import training
+from clara_install import kubectl
+from conftest import RECHT
+from node import signal_container
+
+
+@pytest.fixture(scope="module")
+def undisturbed(clara: chain.Base) -> Iterator[str]:
+    """The weights of the run that all others here repeat."""
+    chain.apply(training.job("ruhe", clara))
+    yield training.succeeded("ruhe")["weightsDigest"]
+    training.forget("ruhe")
+
+
+@pytest.fixture
+def run(clara: chain.Base, request: pytest.FixtureRequest) -> Iterator[str]:
+    """The same recipe and rows under the test's own name."""
+    name = request.node.name.removeprefix("test_").split("_")[1].replace("ü", "ue")[:20] + "-lauf"
+    chain.apply(training.job(name, clara, data=[{"uri": training.put_rows("ruhe", training.rows())}]))
+    yield name
+    training.forget(name)
+
+
+def test_an_evicted_run_goes_on_from_its_checkpoint_and_ends_in_the_same_bits(run: str, undisturbed: str):
+    training.wait_for_step(run, 12)
+    [pod] = training.pods(run)
+    training.evict(pod)
+    done = training.succeeded(run)
+    assert done["weightsDigest"] == undisturbed
+    assert done["progress"]["resumedFromStep"] >= 12
+    assert done["progress"]["interruptions"] == 1
+    assert [a["reason"] for a in done["attempts"]] == ["Succeeded"], "an eviction is nobody's failed attempt"
+    events = kubectl("get", "events", "-n", RECHT, "--field-selector", f"involvedObject.name={run}", "-o", "wide")
+    assert "Resumed" in events
+
+
+def test_a_killed_run_is_tried_again_and_ends_in_the_same_bits(run: str, undisturbed: str):
+    """SIGKILL at random moments, perhaps during an upload: nobody can say goodbye."""
+    for _ in range(2):
+        before = training.step(run)
+        training.wait_for_step(run, before + 6)
+        time.sleep(random.random())
+        [pod] = training.pods(run)
+        assert signal_container(pod, RECHT, "trainer", signal.SIGKILL) > 0
+        chain.until(lambda p=pod: True if p not in training.pods(run) else None, f"the end of {pod}", 30)
+        chain.until(lambda: training.pods(run) or None, "another pod", 90, lambda: chain.describe("tj", run, RECHT))
+    done = training.succeeded(run)
+    assert done["weightsDigest"] == undisturbed
+    assert len(done["attempts"]) == 3
+    assert done["progress"]["resumedFromStep"] > 0
+
+
+def test_a_suspended_run_saves_stops_and_goes_on(run: str, undisturbed: str):
+    training.wait_for_step(run, 7)
+    training.patch(run, {"suspend": True})
+    chain.wait_for_reason("tj", run, RECHT, "Succeeded", "Suspended", seconds=60)
+    chain.until(lambda: True if not training.pods(run) else None, "no pod", 60)
+    assert training.status(run)["progress"]["checkpointStep"] >= 7
+    training.patch(run, {"suspend": False})
+    done = training.succeeded(run)
+    assert done["weightsDigest"] == undisturbed
+    assert done["progress"]["resumedFromStep"] >= 7
+
+
+def test_a_deleted_pod_is_replaced_while_the_operator_is_away(run: str, undisturbed: str):
+    from operator_pod import away
+
+    training.wait_for_step(run, 10)
+    with away():
+        [pod] = training.pods(run)
+        kubectl("delete", "pod", pod, "-n", RECHT, "--wait=true", "--timeout=90s")
+        chain.until(lambda: training.pods(run) or None, "another pod, made by the Job controller", 60)
+    assert training.succeeded(run)["weightsDigest"] == undisturbed
