@@ -27,6 +27,7 @@ NOT_SERVABLE = _reason(
 # -- TrainingJob --------------------------------------------------------------------------------------------------------
 QUEUED = _reason("Queued", "The run is accepted and waits: for its turn in the namespace, or for its pod.")
 SUSPENDED = _reason("Suspended", "spec.suspend is true; the newest checkpoint is in the store.")
+RESUMED = _reason("Resumed", "A pod took the run up at its newest checkpoint; the event names step and interruptions.")
 STARTING = _reason("Starting", "The pod exists and is being scheduled, pulled or started.")
 PREPARING = _reason("Preparing", "The pod runs: it fetches the base model and checks the data; no step was taken yet.")
 TRAINING = _reason("Training", "Steps are being taken; status.progress moves.")
@@ -38,6 +39,9 @@ DATA_CHANGED = _reason(
 )
 DATA_READY = _reason("DataReady", "All training files were read and validated.")
 OUT_OF_MEMORY = _reason("OutOfMemory", "The pod or the device ran out of memory.")
+MEMORY_PLAN_CHANGED = _reason(
+    "MemoryPlanChanged", "The step is cut finer to fit into memory; the step itself never changes."
+)
 PREEMPTED = _reason("Preempted", "The pod was evicted or preempted before the run was complete.")
 BASE_MODEL_UNAVAILABLE = _reason(
     "BaseModelUnavailable", "The base model could not be fetched, or its digest is another."
@@ -53,6 +57,13 @@ POD_LOST = _reason(
     "PodLost", "The pod vanished without an outcome; a recovery Job looks for the artifact in the store."
 )
 RETRYING = _reason("Retrying", "The last attempt failed in a way that may pass; the next one is planned.")
+START_ADAPTER_UNUSABLE = _reason(
+    "StartAdapterUnusable",
+    "The Adapter named in startFrom is missing or not verified, or of another family or base; no pod was made.",
+)
+GOLDEN_LEFT_OUT = _reason(
+    "GoldenLeftOut", "A GoldenDataset of the family could not be given to the run, so leaks from it are not found."
+)
 IMAGE_UNAVAILABLE = _reason("ImageUnavailable", "The pod's image cannot be pulled.")
 UNSCHEDULABLE = _reason("Unschedulable", "No node can take the pod; the message holds the scheduler's words.")
 VERSION_TAKEN = _reason("VersionTaken", "The forced version exists already and belongs to another run.")

@@ -1,7 +1,7 @@
-"""The only writer: carries out a Plan, in the order create, apply, delete, status, events.
+"""The only writer: carries out a Plan, in the order create, patch, apply, delete, status, events.
 
 Every write asks the fence first: a process that lost its Lease writes nothing more. Conflicts are told by the API server: a
-status is applied with the resourceVersion it was decided on, a delete carries uid and resourceVersion.
+status is applied with the resourceVersion it was decided on; patches and deletes carry uid and resourceVersion.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from clara_api.meta import API_VERSION
 
 from clara_operator.cluster import Cluster
 from clara_operator.errors import ApiError, Temporary, translated
-from clara_operator.metrics import WRITES
-from clara_operator.plan import Apply, Create, Key, Manifest, Plan, Ref
+from clara_operator.metrics import WRITES, note_training_status
+from clara_operator.plan import Apply, Create, Key, Manifest, Patch, Plan, Ref
 from clara_operator.projection import project
 from clara_operator.recorder import Recorder
-from clara_operator.runtime.api import Api
+from clara_operator.runtime.api import MERGE, Api
 from clara_operator.runtime.resources import BY_KIND, resource_of
 
 STATUS_MANAGER = "clara-status"
@@ -39,15 +39,20 @@ class Actor:
 
     async def act(self, key: Key, plan: Plan) -> str | None:
         """Do it all; Temporary or Permanent when the API server refuses. Returns the resourceVersion of the status written."""
+        coming = self.cluster.announce(plan)  # before the first await: whoever decides meanwhile counts it
         try:
             for create in plan.create:
                 await self._create(create)
+            for patch in plan.patch:
+                await self._patch(patch)
             await self._apply_all(plan.apply)
             for ref in plan.delete:
                 await self._delete(ref)
             written = await self._status(key, plan)
         except ApiError as error:
             raise translated(error, f"writing for {key}") from error
+        finally:
+            self.cluster.settle(coming)
         obj = self.cluster.get(key.kind, key.namespace, key.name)
         if obj is not None:
             for event in plan.events:
@@ -78,6 +83,24 @@ class Actor:
             return
         WRITES.labels(manifest["kind"], "create").inc()
         self._remember(manifest["kind"], made)
+
+    async def _patch(self, patch: Patch) -> None:
+        """Gone or changed meanwhile: it is looked at again."""
+        self.fence()
+        ref = patch.ref
+        told = {"uid": ref.uid} | ({"resourceVersion": ref.resource_version} if ref.resource_version else {})
+        body = patch.body | {"metadata": {**patch.body.get("metadata", {}), **told}}
+        path = resource_of(ref.api_version, ref.kind).path(ref.namespace, ref.name)
+        try:
+            made = await self.api.request("PATCH", path, body=body, content_type=MERGE)
+        except ApiError as error:
+            if error.status in (404, 409):
+                raise Temporary(
+                    f"{ref.kind} {ref.name} changed meanwhile; it is looked at again", CONFLICT_DELAY
+                ) from error
+            raise
+        WRITES.labels(ref.kind, "patch").inc()
+        self._remember(ref.kind, made)
 
     def _remember(self, kind: str, obj: Manifest) -> None:
         """What was read live is as good as a watch event, and must wake as many: its own echo will look like no change."""
@@ -152,6 +175,9 @@ class Actor:
                 raise Temporary(f"{key} changed meanwhile; it is looked at again", CONFLICT_DELAY) from error
             raise
         WRITES.labels(key.kind, "status").inc()
+        if key.kind == "TrainingJob":
+            before = self.cluster.get(key.kind, key.namespace, key.name) or {}
+            note_training_status(before.get("status") or {}, plan.status.status)
         return str(made["metadata"]["resourceVersion"])
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from clara_api.handoff.outcome import EXIT_CODES, EXIT_PREEMPTED
 from clara_api.handoff.progress import AUDIENCE, ENV_CA, ENV_TOKEN, ENV_URL
 from clara_api.handoff.run import (
     CA_FILE,
@@ -27,6 +28,25 @@ from clara_operator.settings import Settings
 
 USER = 65532  # the image's user; nothing in it needs root
 LIMIT_GRACE_SECONDS = 60  # SIGTERM to SIGKILL
+CONTAINER = "trainer"
+# What the Job controller does by itself, also while the operator is away. The first rule that matches counts.
+POD_FAILURE_POLICY: dict[str, Any] = {
+    "rules": [
+        {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+        {
+            "action": "Ignore",  # it was told to stop and saved a checkpoint: the next pod goes on there
+            "onExitCodes": {"containerName": CONTAINER, "operator": "In", "values": [EXIT_PREEMPTED]},
+        },
+        {
+            "action": "FailJob",
+            "onExitCodes": {
+                "containerName": CONTAINER,
+                "operator": "In",
+                "values": sorted(code for code in EXIT_CODES.values() if code != EXIT_PREEMPTED),
+            },
+        },
+    ]
+}
 SECURITY: dict[str, Any] = {
     "allowPrivilegeEscalation": False,
     "readOnlyRootFilesystem": True,
@@ -60,6 +80,7 @@ class JobPod:
     scheduling: Scheduling = field(default_factory=Scheduling)
     scratch: str = "10Gi"
     ttl_seconds: int | None = None
+    deadline_seconds: int | None = None
 
 
 def build_run_config(pod: JobPod) -> Manifest:
@@ -79,17 +100,20 @@ def build_run_config(pod: JobPod) -> Manifest:
 
 
 def build_job(pod: JobPod, settings: Settings) -> Manifest:
-    """One attempt: no retries inside the Job but for disruptions, which the Job controller replaces by itself."""
+    """One attempt: no retries inside the Job but for pods that were moved, which the Job controller replaces by itself.
+
+    `suspend` is not sent: nobody who owns it (a person's spec.suspend, a queueing system) is to be overwritten.
+    """
     spec: dict[str, Any] = {
         "backoffLimit": 0,
         "podReplacementPolicy": "Failed",
-        "podFailurePolicy": {
-            "rules": [{"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}]
-        },
+        "podFailurePolicy": POD_FAILURE_POLICY,
         "template": {"metadata": {"labels": pod.labels}, "spec": _pod_spec(pod, settings)},
     }
     if pod.ttl_seconds is not None:
         spec["ttlSecondsAfterFinished"] = pod.ttl_seconds
+    if pod.deadline_seconds is not None:
+        spec["activeDeadlineSeconds"] = pod.deadline_seconds
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
@@ -149,7 +173,7 @@ def _container(pod: JobPod, settings: Settings) -> dict[str, Any]:
     ]
     mounts += [{"name": f"claim-{c}", "mountPath": f"{VOLUME_ROOT}/{c}"} for c in claims(pod.uris)]
     container: dict[str, Any] = {
-        "name": "trainer",
+        "name": CONTAINER,
         "image": settings.trainer_image,
         "imagePullPolicy": settings.image_pull_policy,
         "command": ["python3", "-m", "clara_trainer"],

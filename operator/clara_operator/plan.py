@@ -60,6 +60,15 @@ class Apply:
 
 
 @dataclass(frozen=True, slots=True)
+class Patch:
+    """A few fields of an object that is otherwise never written again (a Job's spec.suspend): a JSON merge patch, refused
+    by the API server when the object is another one, or newer than the one this was decided on."""
+
+    ref: Ref
+    body: Manifest = field(hash=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Event:
     """An event on the reconciled object, emitted only when the plan's status write succeeded."""
 
@@ -82,6 +91,7 @@ class Plan:
 
     create: tuple[Create, ...] = ()  # once: Jobs, ConfigMaps, Adapters
     apply: tuple[Apply, ...] = ()  # again and again: Deployments, Services, Engines (server-side apply)
+    patch: tuple[Patch, ...] = ()  # a few fields of what is never applied: spec.suspend of Jobs
     delete: tuple[Ref, ...] = ()
     status: StatusWrite | None = None  # None: nothing changed
     events: tuple[Event, ...] = ()
@@ -90,4 +100,4 @@ class Plan:
     @property
     def is_empty(self) -> bool:
         """Nothing to write."""
-        return not (self.create or self.apply or self.delete or self.status or self.events)
+        return not (self.create or self.apply or self.patch or self.delete or self.status or self.events)

@@ -35,6 +35,8 @@ class PodFacts:
     oom_killed: bool = False
     running: bool = False
     disrupted: bool = False
+    disruption: str = ""  # the reason of DisruptionTarget: who took the pod away
+    deleting: bool = False
     waiting: str | None = None  # reason of a container that cannot start
     unschedulable: str | None = None  # the scheduler's words
     started_at: datetime | None = None
@@ -57,6 +59,15 @@ class JobFacts:
     finish_message: str = ""
     ended_at: datetime | None = None
     golden_digest: str | None = None
+    base_digest: str | None = None  # of the base this attempt was given
+    base_name: str | None = None
+    memory_level: int = 0
+    suspended: bool = False  # spec.suspend
+    suspended_by_us: bool = False  # and it is ours to take back
+    parked: bool = False  # what the Job controller made of spec.suspend
+    deadline_seconds: int | None = None
+    active_before: int | None = None  # seconds it ran before it was suspended
+    started_at: datetime | None = None  # anew after each suspension
     pods: tuple[PodFacts, ...] = ()
 
     @property
@@ -82,12 +93,9 @@ def job_facts(job: Manifest, cluster: Cluster) -> JobFacts:
     meta = job["metadata"]
     marks = meta.get("labels") or {}
     notes = meta.get("annotations") or {}
+    spec, status = job.get("spec") or {}, job.get("status") or {}
     finished = next(
-        (
-            c
-            for c in (job.get("status") or {}).get("conditions") or []
-            if c["type"] in ("Complete", "Failed") and c["status"] == "True"
-        ),
+        (c for c in status.get("conditions") or [] if c["type"] in ("Complete", "Failed") and c["status"] == "True"),
         None,
     )
     pods = cluster.all("Pod", meta["namespace"], **{"batch.kubernetes.io/job-name": meta["name"]})
@@ -100,6 +108,15 @@ def job_facts(job: Manifest, cluster: Cluster) -> JobFacts:
         attempt=int(marks.get(labels.ATTEMPT, "1")),
         run_digest=notes.get(labels.RUN_DIGEST, ""),
         golden_digest=notes.get(labels.GOLDEN_DIGEST) or None,
+        base_digest=notes.get(labels.BASE_DIGEST),
+        base_name=notes.get(labels.BASE_MODEL),
+        memory_level=_number(notes.get(labels.MEMORY_LEVEL)) or 0,
+        suspended=bool(spec.get("suspend")),
+        suspended_by_us=labels.SUSPENDED in notes,
+        parked=any(c["type"] == "Suspended" and c["status"] == "True" for c in status.get("conditions") or []),
+        deadline_seconds=spec.get("activeDeadlineSeconds"),
+        active_before=_number(notes.get(labels.ACTIVE_SECONDS)),
+        started_at=parse_time(status.get("startTime")),
         created_at=parse_time(meta["creationTimestamp"]) or datetime.min,
         finished=finished["type"] if finished else None,
         finish_reason=(finished or {}).get("reason", ""),
@@ -107,6 +124,10 @@ def job_facts(job: Manifest, cluster: Cluster) -> JobFacts:
         ended_at=parse_time((finished or {}).get("lastTransitionTime")),
         pods=tuple(pod_facts(p) for p in sorted(pods, key=lambda p: p["metadata"]["creationTimestamp"])),
     )
+
+
+def _number(text: str | None) -> int | None:
+    return int(text) if text and text.isdigit() else None
 
 
 def pod_facts(pod: Manifest) -> PodFacts:
@@ -117,6 +138,7 @@ def pod_facts(pod: Manifest) -> PodFacts:
     state = container.get("state") or {}
     ended = state.get("terminated") or (container.get("lastState") or {}).get("terminated") or {}
     scheduled = next((c for c in conditions if c["type"] == "PodScheduled" and c["status"] == "False"), None)
+    disruption = next((c for c in conditions if c["type"] == "DisruptionTarget" and c["status"] == "True"), None)
     return PodFacts(
         name=pod["metadata"]["name"],
         phase=status.get("phase", "Pending"),
@@ -125,7 +147,9 @@ def pod_facts(pod: Manifest) -> PodFacts:
         exit_code=ended.get("exitCode"),
         oom_killed=ended.get("reason") == "OOMKilled",
         running="running" in state,
-        disrupted=any(c["type"] == "DisruptionTarget" and c["status"] == "True" for c in conditions),
+        disrupted=disruption is not None,
+        disruption=(disruption or {}).get("reason", ""),
+        deleting=bool(pod["metadata"].get("deletionTimestamp")),
         waiting=_waiting(status),
         unschedulable=scheduled.get("message") if scheduled else None,
         started_at=parse_time((state.get("running") or {}).get("startedAt") or ended.get("startedAt")),

@@ -19,11 +19,12 @@ from clara_api import labels
 from clara_api.handoff.progress import AUDIENCE, MAX_BODY_BYTES, ProgressMessage
 from pydantic import ValidationError
 
-from clara_operator.cluster import Cluster, ProgressSample
+from clara_operator.cluster import Cluster
 from clara_operator.errors import ApiError
 from clara_operator.metrics import PROGRESS_MESSAGES
 from clara_operator.plan import Key
 from clara_operator.progress_address import ProgressAddress
+from clara_operator.progress_sample import sample_of
 from clara_operator.runtime.api import Api
 from clara_operator.runtime.rate import Rate
 
@@ -94,22 +95,14 @@ class ProgressEndpoint:
         attempt = request.match_info["attempt"]
         if not attempt.isdigit():
             raise Refusal(404, "attempts are numbers")
-        await self._authorize(request, namespace, name, attempt)
+        pod = await self._authorize(request, namespace, name, attempt)
         try:
             message = ProgressMessage.model_validate_json(await request.read())
         except ValidationError as error:
             raise Refusal(400, f"no KEP-2779 message: {error.errors()[0]['msg']}") from error
-        step = message.number("current_step")
-        if step is None:
-            return  # says nothing about where the run is (transformers' last message after a SIGTERM, say)
-        sample = ProgressSample(
-            at=datetime.now(UTC),
-            step=int(step),
-            total_steps=int(message.number("total_steps") or 0),
-            epoch=message.number("current_epoch"),
-            loss=message.number("loss"),
-            tokens_per_second=message.number("tokens_per_second"),
-        )
+        sample = sample_of(message, pod, datetime.now(UTC))
+        if sample is None:
+            return
         self.cluster.record_progress(namespace, name, int(attempt), sample)
         self._wake(Key("TrainingJob", namespace, name))
 
@@ -123,7 +116,8 @@ class ProgressEndpoint:
         self._woken = {k: v for k, v in self._woken.items() if v > now - WAKE_SECONDS} | {key: due}
         self.wake(key, due - now)
 
-    async def _authorize(self, request: web.Request, namespace: str, name: str, attempt: str) -> None:
+    async def _authorize(self, request: web.Request, namespace: str, name: str, attempt: str) -> str:
+        """The pod's name; a Refusal when it may not speak for this run."""
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         if scheme != "Bearer" or not token:
             raise Refusal(401, "a projected ServiceAccount token is needed: Authorization: Bearer …")
@@ -141,6 +135,7 @@ class ProgressEndpoint:
             raise Refusal(403, f"pod {pod_name} does not belong to attempt {attempt} of TrainingJob {name}")
         if not self._messages.allows(pod_uid):
             raise Refusal(429, f"at most {MESSAGES} messages in {RATE_SECONDS:.0f} s; report every few steps")
+        return pod_name
 
     async def _review(self, token: str, address: str) -> dict[str, Any]:
         """The user behind a token, as the API server says."""

@@ -45,7 +45,7 @@ def _pod(spec: Mapping[str, Any], status: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _job(spec: Mapping[str, Any], status: Mapping[str, Any]) -> dict[str, Any]:
-    return {"spec": _some(spec, ("suspend",)), "status": dict(status)}
+    return {"spec": _some(spec, ("suspend", "activeDeadlineSeconds")), "status": dict(status)}
 
 
 def _deployment(spec: Mapping[str, Any], status: Mapping[str, Any]) -> dict[str, Any]:

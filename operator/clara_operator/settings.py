@@ -46,6 +46,11 @@ class Settings(BaseSettings):
     engine_port: int = Field(default=8000, description="Port of vLLM.")
     cpu_engines: bool = Field(default=False, description="True: engines run vLLM's CPU build (development, demo).")
     kv_cache_gib: int = Field(default=1, ge=1, description="CPU engines: size of the KV cache, GiB.")
+    max_running_jobs: int = Field(
+        default=2,
+        ge=1,
+        description="TrainingJobs that train at the same time in a namespace; the others wait their turn.",
+    )
     workers: int = Field(default=8, ge=1, le=64, description="Reconciles at once; keys are serial in themselves.")
     resync_seconds: float = Field(
         default=600, gt=0, description="Every key is looked at this often, even if nothing happens."

@@ -1,11 +1,12 @@
 """Which custom resources must be looked at when an object changes. Pure; called for every watch event.
 
-TrainingJob        itself; GoldenDataset, Adapter: see below
-Adapter            itself, its TrainingJob, the ServingDeployments of its family, its GoldenDataset
+TrainingJob        itself; when it may have freed a slot or changed the order: those that wait for their turn
+Adapter            itself, its TrainingJob and those that continue it, the ServingDeployments of its family, its GoldenDataset
 GoldenDataset      itself, the Adapters that name it
-ServingDeployment  itself, the Adapters in its routes
+ServingDeployment  itself, the Adapters in its routes, the TrainingJobs of its families
 Engine             its ServingDeployment, the Adapters whose entry changed
-Job, Pod           the object in their labels
+Job                the object in its labels; a train Job that ends or is suspended: those that wait for their turn
+Pod                the object in its labels
 Deployment, PodDisruptionBudget   their ServingDeployment
 """
 
@@ -45,7 +46,24 @@ def _training_job(old: Manifest | None, new: Manifest | None, cluster: Cluster) 
     keys = {_self("TrainingJob", obj)}
     if old is None:  # a base that nobody named until now may let an evaluation start
         keys |= {_self("Adapter", a) for a in cluster.all("Adapter", obj["metadata"]["namespace"]) if not _decided(a)}
+    if _stands(old) != _stands(new):
+        keys |= _waiting(cluster, obj["metadata"]["namespace"])
     return keys
+
+
+def _stands(job: Manifest | None) -> object:
+    """What the order of those that wait depends on."""
+    if job is None:
+        return None
+    spec, status = job["spec"], job.get("status") or {}
+    reason = next((c["reason"] for c in status.get("conditions") or [] if c["type"] == "Succeeded"), "")
+    return spec.get("suspend"), spec.get("queue"), reason, "queuePosition" in status
+
+
+def _waiting(cluster: Cluster, namespace: str) -> set[Key]:
+    """TrainingJobs that stand in line."""
+    jobs = cluster.all("TrainingJob", namespace)
+    return {_self("TrainingJob", j) for j in jobs if (j.get("status") or {}).get("queuePosition")}
 
 
 def _adapter(old: Manifest | None, new: Manifest | None, cluster: Cluster) -> set[Key]:
@@ -55,6 +73,7 @@ def _adapter(old: Manifest | None, new: Manifest | None, cluster: Cluster) -> se
     job = (obj["metadata"].get("labels") or {}).get(labels.TRAINING_JOB)
     if job and (old is None or new is None):
         keys.add(Key("TrainingJob", namespace, job))
+    keys |= {_self("TrainingJob", j) for j in cluster.all("TrainingJob", namespace) if _continues(j, obj)}
     keys |= {
         _self("ServingDeployment", d)
         for d in cluster.all("ServingDeployment", namespace)
@@ -87,6 +106,8 @@ def _serving_deployment(old: Manifest | None, new: Manifest | None, cluster: Clu
     for adapter in cluster.all("Adapter", namespace):
         if adapter["spec"]["family"] in families or _engine_name(adapter) in changed:
             keys.add(_self("Adapter", adapter))
+    open_jobs = (j for j in cluster.all("TrainingJob", namespace) if not (j.get("status") or {}).get("adapterRef"))
+    keys |= {_self("TrainingJob", j) for j in open_jobs if j["spec"].get("family") in families}
     return keys
 
 
@@ -112,6 +133,22 @@ def _child(old: Manifest | None, new: Manifest | None, cluster: Cluster) -> set[
     return keys
 
 
+def _job(old: Manifest | None, new: Manifest | None, cluster: Cluster) -> set[Key]:
+    """A slot is free when a train Job ends, is suspended or is gone."""
+    keys = _child(old, new, cluster)
+    meta = _some(old, new)["metadata"]
+    if (meta.get("labels") or {}).get(labels.PURPOSE) == labels.PURPOSE_TRAIN and _trains(old) and not _trains(new):
+        keys |= _waiting(cluster, meta["namespace"])
+    return keys
+
+
+def _trains(job: Manifest | None) -> bool:
+    if job is None or (job.get("spec") or {}).get("suspend"):
+        return False
+    conditions = (job.get("status") or {}).get("conditions") or []
+    return not any(c["type"] in ("Complete", "Failed") and c["status"] == "True" for c in conditions)
+
+
 _OWNERS = {
     labels.TRAINING_JOB: "TrainingJob",
     labels.ADAPTER: "Adapter",
@@ -124,7 +161,7 @@ TRIGGERS: dict[str, Trigger] = {
     "GoldenDataset": _golden_dataset,
     "ServingDeployment": _serving_deployment,
     "Engine": _engine,
-    "Job": _child,
+    "Job": _job,
     "Pod": _child,
     "Deployment": _child,
     "PodDisruptionBudget": _child,
@@ -162,6 +199,11 @@ def _healthy(obj: Manifest | None) -> bool:
 def _engine_name(adapter: Manifest) -> str:
     spec = adapter["spec"]
     return engine_name(spec["family"], spec["version"], spec["artifact"]["digest"])
+
+
+def _continues(job: Manifest, adapter: Manifest) -> bool:
+    start = job["spec"].get("startFrom") or {}
+    return bool(start.get("adapterRef", {}).get("name") == adapter["metadata"]["name"])
 
 
 def _names_family(deployment: Manifest, family: str) -> bool:

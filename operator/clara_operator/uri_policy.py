@@ -9,7 +9,10 @@ from clara_operator.settings import Settings
 
 def uri_refusal(where: str, uri: str, namespace: str, settings: Settings) -> str | None:
     """Why `uri` may not be used, with the cure; None when it may."""
-    if is_allowed(uri, settings.allowed_prefixes, namespace=namespace):
+    own_runs = (
+        f"{settings.artifact_prefix.rstrip('/')}/runs/{{namespace}}"  # where the operator itself puts checkpoints
+    )
+    if is_allowed(uri, (*settings.allowed_prefixes, own_runs), namespace=namespace):
         return None
     allowed = ", ".join(p.replace("{namespace}", namespace) for p in settings.allowed_prefixes)
     return (

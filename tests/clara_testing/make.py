@@ -108,21 +108,43 @@ def job(
     finished: str | None = None,
     **changes: Any,
 ) -> Object:
-    """A Job Clara made for a TrainingJob (or, with `adapter=True`, for an Adapter)."""
+    """A Job Clara made for a TrainingJob (or, with `adapter=True`, for an Adapter).
+
+    `base`, `level`: what the attempt was given. `suspended`: True, by us; "other", by somebody else. `deadline` and
+    `active_before` are seconds; it began an hour before T0 unless `started` says otherwise.
+    """
     label = labels.ADAPTER if changes.pop("adapter", False) else labels.TRAINING_JOB
     golden = changes.pop("golden_digest", "")
+    suspended, active = changes.pop("suspended", False), changes.pop("active_before", None)
+    notes = {labels.BASE_DIGEST: changes.pop("base", BASE_DIGEST), labels.MEMORY_LEVEL: str(changes.pop("level", 0))}
+    notes |= {labels.BASE_MODEL: "tiny-de"}
+    notes |= {labels.SUSPENDED: "true"} if suspended is True else {}
+    notes |= {labels.ACTIVE_SECONDS: str(active)} if active is not None else {}
+    spec = {"suspend": bool(suspended)} | ({"activeDeadlineSeconds": d} if (d := changes.pop("deadline", None)) else {})
+    started = changes.pop("started", T0 - timedelta(hours=1)).isoformat()
+    conditions = [{"type": "Suspended", "status": "True"}] if changes.pop("parked", False) else []
     name = f"{owner}-{purpose}-{attempt}"
-    conditions = []
     if finished:
-        at = (T0 - timedelta(minutes=1)).isoformat()
-        conditions = [{"type": finished, "status": "True", "lastTransitionTime": at, **changes}]
+        at = changes.pop("at", T0 - timedelta(minutes=1)).isoformat()
+        conditions += [{"type": finished, "status": "True", "lastTransitionTime": at, **changes}]
     marks = {label: owner, labels.PURPOSE: purpose, labels.ATTEMPT: str(attempt)}
-    notes = {labels.RUN_DIGEST: run_digest, labels.GOLDEN_DIGEST: golden}
+    notes |= {labels.RUN_DIGEST: run_digest, labels.GOLDEN_DIGEST: golden}
     return {
         "kind": "Job",
         "metadata": meta(name, labels=marks, annotations=notes),
-        "spec": {},
-        "status": {"conditions": conditions},
+        "spec": spec,
+        "status": {"conditions": conditions, "startTime": started},
+    }
+
+
+def golden_dataset(name: str, *, family: str = "steuerrecht", samples: int = 1, size: int = 10) -> Object:
+    """A benchmark with prompts of `size` characters."""
+    made = [{"id": f"s-{n}", "prompt": "p" * size, "reference": "r"} for n in range(samples)]
+    return {
+        "kind": "GoldenDataset",
+        "metadata": meta(name),
+        "spec": {"family": family, "samples": made},
+        "status": {"observedGeneration": 1},
     }
 
 

@@ -20,10 +20,10 @@ from clara_api.handoff.outcome import Outcome
 from clara_operator.adapter import build, gates
 from clara_operator.adapter.observe import Seen
 from clara_operator.adapter.status import Facts, with_status
+from clara_operator.failures import Failure, failure_of
 from clara_operator.plan import Create, Plan, Ref
 from clara_operator.pod_facts import JobFacts
 from clara_operator.settings import Settings
-from clara_operator.training_job.retry import Failure, failure_of
 from clara_operator.uri_policy import uri_refusal
 
 FIRST_RETRY = timedelta(seconds=10)
@@ -160,7 +160,7 @@ def _evaluate(seen: Seen, settings: Settings, now: datetime) -> tuple[Plan, Fact
         return Plan(), Facts(running=_running(job))
     failure = failure_of(job) or Failure(reasons.POD_LOST, "the evaluation pod vanished without an outcome")
     if failure.reason not in MAY_PASS:
-        return Plan(), Facts(refusal=failure)
+        return Plan(), Facts(refusal=replace(failure, message=failure.sentence))
     return _try_again(seen, job, failure, settings, now)
 
 

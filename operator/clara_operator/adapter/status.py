@@ -11,8 +11,8 @@ from clara_api.lifecycle import Situation, condition, top_conditions
 from clara_api.meta import Condition, find_condition, merge_conditions
 
 from clara_operator.adapter.observe import Seen, Serving
+from clara_operator.failures import Failure
 from clara_operator.plan import Event, Plan, StatusWrite
-from clara_operator.training_job.retry import Failure
 
 
 @dataclass(frozen=True, slots=True)

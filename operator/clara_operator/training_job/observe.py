@@ -5,12 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from clara_api import labels
+from clara_api.golden_dataset import GoldenDatasetSpec
+from clara_api.handoff.run import GoldenPrompts, GoldenSample
 from clara_api.training_job import TrainingJobSpec, TrainingJobStatus
+from pydantic import ValidationError
 
 from clara_operator.cluster import Cluster, ProgressSample
 from clara_operator.plan import Key, Manifest
 from clara_operator.pod_facts import JobFacts, jobs_of
 from clara_operator.subject import Subject
+from clara_operator.training_job.contenders import contenders
+from clara_operator.training_job.queue import Contender
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +31,27 @@ class FamilyVersion:
 
 
 @dataclass(frozen=True, slots=True)
+class FamilyEngines:
+    """A ServingDeployment that lists the family."""
+
+    name: str
+    base_digest: str
+    max_lora_rank: int
+
+
+@dataclass(frozen=True, slots=True)
+class StartFrom:
+    """The Adapter that startFrom names."""
+
+    name: str
+    family: str
+    base_digest: str
+    uri: str
+    digest: str
+    verified: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Seen:
     """One TrainingJob and what belongs to it."""
 
@@ -38,8 +64,11 @@ class Seen:
     jobs: tuple[JobFacts, ...] = ()
     samples: tuple[ProgressSample, ...] = ()
     versions: tuple[FamilyVersion, ...] = ()
-    max_lora_rank: int | None = None  # the smallest of the ServingDeployments that serve the family
-    max_lora_rank_of: str = ""
+    engines: tuple[FamilyEngines, ...] = ()
+    start: StartFrom | None = None  # None also when the Adapter that is named is not there
+    golden: tuple[GoldenPrompts, ...] = ()  # every GoldenDataset of the family, by name
+    golden_unreadable: tuple[str, ...] = ()
+    contenders: tuple[Contender, ...] = ()  # empty while it has a pod: then nobody asks
     progress_ca: str = ""
 
 
@@ -48,8 +77,10 @@ def observe(subject: Subject[TrainingJobSpec, TrainingJobStatus], cluster: Clust
     key, spec = subject.key, subject.spec
     jobs = jobs_of(cluster, key.namespace, labels.TRAINING_JOB, key.name)
     jobs = tuple(j for j in jobs if j.purpose in (labels.PURPOSE_TRAIN, labels.PURPOSE_RECOVER))
-    rank, rank_of = _serving_limit(cluster, key.namespace, spec.family)
-    newest = max((j.attempt for j in jobs), default=0)
+    train = [j for j in jobs if j.purpose == labels.PURPOSE_TRAIN]
+    newest = max(train, key=lambda j: j.attempt, default=None)
+    golden, unreadable = _golden(cluster, key.namespace, spec.family)
+    trains = newest is not None and newest.finished is None and not newest.suspended
     return Seen(
         key=key,
         uid=subject.uid,
@@ -58,10 +89,13 @@ def observe(subject: Subject[TrainingJobSpec, TrainingJobStatus], cluster: Clust
         spec=spec,
         status=subject.status,
         jobs=jobs,
-        samples=cluster.progress(key.namespace, key.name, newest),
+        samples=_samples(cluster, key, newest),
         versions=tuple(_versions(cluster, key.namespace, spec.family)),
-        max_lora_rank=rank,
-        max_lora_rank_of=rank_of,
+        engines=tuple(_engines(cluster, key.namespace, spec.family)),
+        start=_start(cluster, key.namespace, spec),
+        golden=golden,
+        golden_unreadable=unreadable,
+        contenders=() if trains else contenders(cluster, key.namespace, key.name),
         progress_ca=cluster.progress_ca,
     )
 
@@ -87,10 +121,55 @@ def _family_version(obj: Manifest) -> FamilyVersion:
     )
 
 
-def _serving_limit(cluster: Cluster, namespace: str, family: str) -> tuple[int | None, str]:
-    limits = [
-        (obj["spec"].get("engine", {}).get("maxLoraRank", 64), obj["metadata"]["name"])
+def _samples(cluster: Cluster, key: Key, job: JobFacts | None) -> tuple[ProgressSample, ...]:
+    """What the newest pod said; an earlier one's rate and loss are not this one's."""
+    if job is None or job.pod is None:
+        return ()
+    return tuple(s for s in cluster.progress(key.namespace, key.name, job.attempt) if s.pod == job.pod.name)
+
+
+def _engines(cluster: Cluster, namespace: str, family: str) -> list[FamilyEngines]:
+    return [
+        FamilyEngines(
+            obj["metadata"]["name"],
+            obj["spec"]["baseModel"]["digest"],
+            obj["spec"].get("engine", {}).get("maxLoraRank", 64),
+        )
         for obj in cluster.all("ServingDeployment", namespace)
         if any(f["name"] == family for f in obj["spec"].get("families") or [])
     ]
-    return min(limits) if limits else (None, "")
+
+
+def _start(cluster: Cluster, namespace: str, spec: TrainingJobSpec) -> StartFrom | None:
+    if spec.start_from is None:
+        return None
+    obj = cluster.get("Adapter", namespace, spec.start_from.adapter_ref.name)
+    if obj is None or obj["metadata"].get("deletionTimestamp"):
+        return None
+    adapter = obj["spec"]
+    conditions = (obj.get("status") or {}).get("conditions") or []
+    return StartFrom(
+        name=obj["metadata"]["name"],
+        family=adapter["family"],
+        base_digest=adapter["baseModel"]["digest"],
+        uri=adapter["artifact"]["uri"],
+        digest=adapter["artifact"]["digest"],
+        verified=any(c["type"] == "Verified" and c["status"] == "True" for c in conditions),
+    )
+
+
+def _golden(cluster: Cluster, namespace: str, family: str) -> tuple[tuple[GoldenPrompts, ...], tuple[str, ...]]:
+    """The samples of each GoldenDataset of the family, and the names of those that this version cannot read."""
+    found, unreadable = [], []
+    for obj in cluster.all("GoldenDataset", namespace):
+        name = obj["metadata"]["name"]
+        if obj["spec"].get("family") != family:
+            continue
+        try:
+            spec = GoldenDatasetSpec.model_validate(obj["spec"])
+        except ValidationError:
+            unreadable.append(name)
+            continue
+        samples = [GoldenSample(id=s.id, prompt=s.prompt, reference=s.reference) for s in spec.samples]
+        found.append(GoldenPrompts(name=name, samples=samples))
+    return tuple(sorted(found, key=lambda g: g.name)), tuple(sorted(unreadable))

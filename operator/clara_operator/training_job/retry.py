@@ -1,85 +1,105 @@
-"""What a failed attempt means: its reason, its sentence, and whether another attempt may help. Pure.
+"""What follows a failed attempt: another one, or the end. Pure; one row per class.
 
-First cut of the policy: classes that may pass are tried again with exponential back-off, at most MAX_ATTEMPTS times a run;
-everything else stops and says what to do.
+    DataInvalid, DataChanged, Diverged, DiskFull, NotServable, ArtifactInvalid, BaseMismatch    stop
+    StoreUnreachable, Preempted, PodLost, NodeLost                                             again
+    Bug                                                                                        again, once
+    OutOfMemory, killed by the kernel      again with the step cut finer, to level 3; then the next base, or stop
+    OutOfMemory, said by the trainer       the next base, or stop: it has walked the whole ladder
+    BaseModelUnavailable                   the next base, or stop: it has tried the mirrors
+    DeadlineExceeded                       stop, unless maxDuration was raised meanwhile
+
+Attempts are bounded by retry.maxAttempts, their time by retry.maxDuration. Between two there is a back-off with jitter, the
+same for the same object and attempt, so that every look at it tells the same time.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from clara_api import reasons
-from clara_api.handoff.outcome import FailureClass
+from clara_api.training_job import TrainingBase
 
-from clara_operator.pod_facts import CLASS_OF_EXIT_CODE, JobFacts
+from clara_operator.failures import Failure
+from clara_operator.training_job.attempts import Run, base_of, earlier_reasons
+from clara_operator.training_job.backoff import delay
+from clara_operator.training_job.deadline import seconds_left
+from clara_operator.training_job.fallback import next_base
+from clara_operator.training_job.observe import Seen
 
-MAX_ATTEMPTS = 4
-FIRST_DELAY = timedelta(seconds=10)
-LONGEST_DELAY = timedelta(minutes=5)
-
-REASON_OF_CLASS: dict[FailureClass, str] = {
-    "DataInvalid": reasons.DATA_INVALID,
-    "BaseModelUnavailable": reasons.BASE_MODEL_UNAVAILABLE,
-    "StoreUnreachable": reasons.STORE_UNREACHABLE,
-    "Diverged": reasons.DIVERGED,
-    "OutOfMemory": reasons.OUT_OF_MEMORY,
-    "ArtifactInvalid": reasons.ARTIFACT_INVALID,
-    "BaseMismatch": reasons.BASE_MISMATCH,
-    "NotServable": reasons.NOT_SERVABLE,
-    "JudgeUnreachable": reasons.JUDGE_UNREACHABLE,
-    "ArtifactMissing": reasons.POD_LOST,
-    "Preempted": reasons.PREEMPTED,
-    "Bug": reasons.BUG,
-}
-MAY_PASS = frozenset({reasons.STORE_UNREACHABLE, reasons.PREEMPTED, reasons.POD_LOST})
+FINEST_LEVEL = 3
+MAY_PASS = frozenset({reasons.STORE_UNREACHABLE, reasons.PREEMPTED, reasons.POD_LOST, reasons.NODE_LOST})
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
-    """Why an attempt ended without an artifact."""
+class Again:
+    """Another attempt, from then on, on that base."""
+
+    at: datetime
+    base: TrainingBase
+    memory_level: int
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """The end, until a person changes something."""
 
     reason: str
     message: str
-    exit_code: int | None = None
-    log_tail: tuple[str, ...] = ()
-
-    @property
-    def may_pass(self) -> bool:
-        """Whether the same run may succeed later."""
-        return self.reason in MAY_PASS
 
 
-def failure_of(job: JobFacts) -> Failure | None:
-    """The failure of a finished Job; None when it holds none that can be read (then the store is asked)."""
-    pod, outcome = job.pod, job.outcome
-    if outcome is not None and outcome.result == "Failed" and outcome.failure is not None:
-        code = pod.exit_code if pod else None
-        return Failure(REASON_OF_CLASS[outcome.failure], outcome.message, code, tuple(outcome.log_tail))
-    if pod is not None and pod.oom_killed:
-        return Failure(
-            reasons.OUT_OF_MEMORY,
-            "the pod was killed for using more memory than resources.limits.memory; raise it, or lower "
-            "hyperparameters.maxLength or microBatchSize, then raise spec.rerun",
-            pod.exit_code,
-        )
-    if job.finish_reason == "DeadlineExceeded":
-        return Failure(reasons.DEADLINE_EXCEEDED, job.finish_message or "the run took too long")
-    if pod is not None and pod.exit_code in CLASS_OF_EXIT_CODE:
-        name = CLASS_OF_EXIT_CODE[pod.exit_code]
-        return Failure(
-            REASON_OF_CLASS[name], f"the pod ended with exit code {pod.exit_code} and said no more", pod.exit_code
-        )
-    if pod is not None and pod.exit_code not in (None, 0) and not pod.disrupted:
-        return Failure(
-            reasons.BUG,
-            f"the pod ended with exit code {pod.exit_code} and left no outcome; 'kubectl logs {pod.name}' shows more",
-            pod.exit_code,
-        )
-    return None
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """What the next attempt does differently; base None: there is no use in one."""
+
+    base: TrainingBase | None
+    memory_level: int = 0
+    words: str = ""
 
 
-def next_attempt_at(attempts_of_run: int, ended_at: datetime) -> datetime:
-    """When the attempt after `attempts_of_run` failed ones may start."""
-    delay = min(LONGEST_DELAY, FIRST_DELAY * int(3 ** (attempts_of_run - 1)))
-    return ended_at + delay
+def after(seen: Seen, run: Run, failure: Failure, now: datetime) -> Again | Stop:
+    """What follows the current attempt, which failed like this."""
+    job = run.current
+    assert job is not None
+    tried, most = len(run.attempts), seen.spec.retry.max_attempts
+    which = f"attempt {tried} of {most}"
+    change = _change(seen, run, failure, now)
+    if change.base is None:
+        told = "; ".join(part for part in (failure.sentence, change.words) if part)
+        return Stop(failure.reason, f"{told} ({which})")
+    if tried >= most:
+        return Stop(failure.reason, f"{failure.sentence} ({which}; raise retry.maxAttempts for more)")
+    if seconds_left(seen, run, now) <= 0:
+        return Stop(reasons.DEADLINE_EXCEEDED, f"{_out_of_time(seen)} ({which}: {failure.message})")
+    at = (job.ended_at or now) + delay(seen.uid, tried)
+    words = f" {change.words}" if change.words else ""
+    message = f"{which}: {failure.message}; attempt {tried + 1} follows at {at:%H:%M:%S} UTC{words}"
+    return Again(at, change.base, change.memory_level, message)
+
+
+def _change(seen: Seen, run: Run, failure: Failure, now: datetime) -> _Change:
+    job = run.current
+    assert job is not None
+    base, level = base_of(seen.spec, job), job.memory_level
+    if failure.reason in MAY_PASS:
+        return _Change(base, level)
+    if failure.reason == reasons.BUG:
+        if reasons.BUG in earlier_reasons(seen, run):
+            return _Change(None, words="it failed like this before")
+        return _Change(base, level)
+    if failure.reason == reasons.OUT_OF_MEMORY and failure.by_kernel and level < FINEST_LEVEL:
+        return _Change(base, level + 1, f"with the step cut finer (level {level + 1} of {FINEST_LEVEL})")
+    if failure.reason in (reasons.OUT_OF_MEMORY, reasons.BASE_MODEL_UNAVAILABLE):
+        fallback = next_base(seen, base)
+        return _Change(fallback.base, 0, f"({fallback.message})" if fallback.base else fallback.message)
+    if failure.reason == reasons.DEADLINE_EXCEEDED:
+        if seconds_left(seen, run, now) > 0:
+            return _Change(base, level, "because retry.maxDuration was raised")
+        return _Change(None, words=_out_of_time(seen))
+    return _Change(None)
+
+
+def _out_of_time(seen: Seen) -> str:
+    cure = "raise it to go on from the newest checkpoint"
+    return f"retry.maxDuration {seen.spec.retry.max_duration} is used up; {cure}"

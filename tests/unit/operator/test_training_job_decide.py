@@ -8,42 +8,10 @@ from typing import Any
 
 import pytest
 from clara_api import labels
-from clara_api.handoff.outcome import EXIT_BUG, EXIT_DATA_INVALID, EXIT_STORE_UNREACHABLE, Outcome
-from clara_api.handoff.run import RUN, TrainRun
-from clara_api.training_job import TrainingJobSpec
-from clara_operator.cluster import Cluster, ProgressSample
-from clara_operator.plan import Key, Plan
-from clara_operator.training_job.build import run_digest
-from clara_operator.training_job.reconcile import reconcile
+from clara_api.handoff.outcome import EXIT_DATA_INVALID, Outcome
 from clara_testing import make
 from clara_testing.make import NS, T0
-
-NAME = "steuerrecht-2026-11"
-KEY = Key("TrainingJob", NS, NAME)
-
-
-def look(known: Cluster, *, now: Any = T0, **settings: Any) -> Plan:
-    plan = reconcile(KEY, known, make.settings(**settings), now)
-    assert plan is not None
-    return plan
-
-
-def digest(tj: dict[str, Any] | None = None) -> str:
-    return run_digest(TrainingJobSpec.model_validate((tj or make.training_job())["spec"]))
-
-
-def state(plan: Plan) -> str:
-    assert plan.status is not None
-    return next(c["reason"] for c in plan.status.status["conditions"] if c["type"] == "Succeeded")
-
-
-def message(plan: Plan) -> str:
-    assert plan.status is not None
-    return next(c["message"] for c in plan.status.status["conditions"] if c["type"] == "Succeeded")
-
-
-def names(plan: Plan) -> list[str]:
-    return [f"{c.manifest['kind']}/{c.manifest['metadata']['name']}" for c in plan.create]
+from clara_testing.training import NAME, digest, look, message, names, run_of, says, state
 
 
 def test_a_new_job_gets_its_run_and_its_pod_and_locks_the_recipe():
@@ -51,8 +19,7 @@ def test_a_new_job_gets_its_run_and_its_pod_and_locks_the_recipe():
     assert names(plan) == [f"ConfigMap/{NAME}-train-1", f"Job/{NAME}-train-1"]
     assert plan.status is not None
     assert plan.status.status["recipeLocked"] is True
-    run = RUN.validate_json(plan.create[0].manifest["data"]["run.json"])
-    assert isinstance(run, TrainRun)
+    run = run_of(plan)
     assert run.artifact_uri == f"s3://clara/adapters/{NS}/steuerrecht/uid-{NAME}/1"
 
 
@@ -102,22 +69,11 @@ def test_a_uri_outside_the_namespaces_prefixes_is_refused_before_a_pod_exists(ur
     assert plan.status.status["recipeLocked"] is False
 
 
-def test_a_rank_the_familys_engines_refuse_is_refused_before_a_pod_exists():
-    sdep = make.serving_deployment(engine={"replicas": 2, "maxLoraRank": 8})
-    plan = look(make.cluster(make.training_job(), sdep))
-    assert plan.create == ()
-    assert state(plan) == "NotServable"
-    assert "rank 16" in message(plan)
-    assert "verwaltung" in message(plan)
-
-
 def test_steps_taken_show_as_training_with_percent_and_eta():
     tj, attempt = make.training_job(), make.job(NAME, run_digest=digest())
     known = make.cluster(tj, attempt, make.job_pod(attempt))
     for second, step in ((0, 10), (10, 20)):
-        known.record_progress(
-            NS, NAME, 1, ProgressSample(at=T0 + timedelta(seconds=second), step=step, total_steps=60, loss=0.734)
-        )
+        says(known, second, step=step, total_steps=60, loss=0.734)
     plan = look(known)
     assert state(plan) == "Training"
     assert plan.status is not None
@@ -218,7 +174,7 @@ def test_bad_data_stops_with_file_and_line_and_unlocks_the_recipe():
     )
     assert plan.create == ()
     assert state(plan) == "DataInvalid"
-    assert message(plan) == said
+    assert message(plan) == f"{said} (attempt 1 of 4)"
     assert plan.status is not None
     assert plan.status.status["recipeLocked"] is False
     assert plan.events[0].type == "Warning"
@@ -233,24 +189,6 @@ def test_a_raised_rerun_starts_the_next_attempt():
     assert names(look(known)) == [f"ConfigMap/{NAME}-train-2", f"Job/{NAME}-train-2"]
 
 
-def test_an_unreachable_store_is_tried_again_after_a_while_and_not_forever():
-    tj = make.training_job()
-    outcome = Outcome(result="Failed", failure="StoreUnreachable", message="no answer")
-    attempts: list[dict[str, Any]] = []
-    for n in range(1, 5):
-        failed = make.job(NAME, attempt=n, run_digest=digest(), finished="Failed")
-        attempts += [failed, make.job_pod(failed, phase="Failed", exit_code=EXIT_STORE_UNREACHABLE, outcome=outcome)]
-        early = look(make.cluster(tj, *attempts), now=T0 - timedelta(seconds=59))
-        late = look(make.cluster(tj, *attempts), now=T0 + timedelta(minutes=10))
-        if n < 4:
-            assert state(early) == "Retrying"
-            assert early.again_after is not None
-            assert names(late)[1] == f"Job/{NAME}-train-{n + 1}"
-        else:
-            assert state(late) == "StoreUnreachable"
-            assert late.create == ()
-
-
 def test_a_pod_that_vanished_sends_a_recovery_job_to_the_store():
     tj, attempt = make.training_job(), make.job(NAME, run_digest=digest(), finished="Complete")
     plan = look(make.cluster(tj, attempt))
@@ -259,22 +197,6 @@ def test_a_pod_that_vanished_sends_a_recovery_job_to_the_store():
     outcome = make.success(step=None, total_steps=None)
     found = look(make.cluster(tj, attempt, recovery, make.job_pod(recovery, exit_code=0, outcome=outcome)))
     assert found.create[0].manifest["kind"] == "Adapter"
-
-
-def test_a_crash_without_a_word_is_a_bug_and_points_to_the_log():
-    tj, attempt = make.training_job(), make.job(NAME, run_digest=digest(), finished="Failed")
-    plan = look(make.cluster(tj, attempt, make.job_pod(attempt, phase="Failed", exit_code=1)))
-    assert state(plan) == "Bug"
-    assert "kubectl logs" in message(plan)
-    coded = look(make.cluster(tj, attempt, make.job_pod(attempt, phase="Failed", exit_code=EXIT_BUG)))
-    assert state(coded) == "Bug"
-
-
-def test_a_killed_pod_says_which_limit_to_raise():
-    tj, attempt = make.training_job(), make.job(NAME, run_digest=digest(), finished="Failed")
-    plan = look(make.cluster(tj, attempt, make.job_pod(attempt, phase="Failed", exit_code=137, ended="OOMKilled")))
-    assert state(plan) == "OutOfMemory"
-    assert "limits.memory" in message(plan)
 
 
 def test_a_changed_recipe_after_a_failure_starts_again():
