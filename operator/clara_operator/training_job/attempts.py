@@ -34,11 +34,11 @@ class Run:
 
 
 def run_of(seen: Seen) -> Run:
-    """Attempts of another recipe do not count; but while a pod runs, the recipe is locked, and it is this run."""
-    digest = run_digest(seen.spec)
+    """Attempts of another recipe do not count; but an unfinished one is the run, whatever the spec says by now."""
     train = tuple(j for j in seen.jobs if j.purpose == labels.PURPOSE_TRAIN)
-    mine = tuple(j for j in train if j.run_digest == digest)
-    attempts = mine or tuple(j for j in train if j.finished is None)
+    unfinished = next((j for j in reversed(train) if j.finished is None), None)
+    digest = unfinished.run_digest if unfinished else run_digest(seen.spec)
+    attempts = tuple(j for j in train if j.run_digest == digest)
     current = attempts[-1] if attempts else None
     recovery = next(
         (j for j in seen.jobs if current and j.purpose == labels.PURPOSE_RECOVER and j.attempt == current.attempt), None

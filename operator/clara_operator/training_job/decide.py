@@ -26,7 +26,6 @@ from clara_operator.training_job.attempts import Run, base_of, dry_run_done, pub
 from clara_operator.training_job.deadline import deadline_patch
 from clara_operator.training_job.observe import Seen
 from clara_operator.training_job.progress import finished, progress_of, saved
-from clara_operator.training_job.recipe import run_digest
 from clara_operator.training_job.stage import stage_of
 from clara_operator.training_job.start import go_on, start
 from clara_operator.training_job.status import Verdict, with_status
@@ -51,8 +50,6 @@ def decide(seen: Seen, settings: Settings, now: datetime) -> Plan:
         return start(seen, run, seen.spec.base_model, settings, now)
     if job.finished is None:
         return _unfinished(seen, run, job, settings, now)
-    if job.run_digest != run_digest(seen.spec):  # the recipe was changed after the failure
-        return start(seen, replace(run, attempts=()), seen.spec.base_model, settings, now)
     failure = failure_of(job) or recorded_failure(seen, job)
     if failure is None:
         return _recover(seen, run, job, settings, now)

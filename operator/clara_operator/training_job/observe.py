@@ -80,7 +80,7 @@ def observe(subject: Subject[TrainingJobSpec, TrainingJobStatus], cluster: Clust
     train = [j for j in jobs if j.purpose == labels.PURPOSE_TRAIN]
     newest = max(train, key=lambda j: j.attempt, default=None)
     golden, unreadable = _golden(cluster, key.namespace, spec.family)
-    trains = newest is not None and newest.finished is None and not newest.suspended
+    trains = any(j.finished is None and not j.suspended for j in train)
     return Seen(
         key=key,
         uid=subject.uid,

@@ -11,7 +11,7 @@ from clara_api import labels
 from clara_api.handoff.outcome import EXIT_DATA_INVALID, Outcome
 from clara_testing import make
 from clara_testing.make import NS, T0
-from clara_testing.training import NAME, digest, look, message, names, run_of, says, state
+from clara_testing.training import NAME, digest, failed, look, message, names, run_of, says, state
 
 
 def test_a_new_job_gets_its_run_and_its_pod_and_locks_the_recipe():
@@ -207,6 +207,19 @@ def test_a_changed_recipe_after_a_failure_starts_again():
         changed, attempt, make.job_pod(attempt, phase="Failed", exit_code=EXIT_DATA_INVALID, outcome=outcome)
     )
     assert names(look(known))[1] == f"Job/{NAME}-train-2"
+
+
+def test_a_spec_that_changes_while_a_pod_runs_makes_no_second_one():
+    """rerun and dryRun are not locked: what runs is finished first."""
+    tj = make.training_job()
+    tried = make.training_job(dryRun=True)
+    old = failed(tj, failure="DataInvalid")
+    running = make.job(NAME, attempt=2, run_digest=digest(tried))
+    plan = look(make.cluster(tj, *old, running, make.job_pod(running)))
+    assert plan.create == ()
+    assert state(plan) == "Preparing"
+    rerun = make.training_job(rerun=1)
+    assert look(make.cluster(rerun, running, make.job_pod(running))).create == ()
 
 
 def test_the_same_snapshot_gives_the_same_plan():

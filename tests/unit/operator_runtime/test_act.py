@@ -6,7 +6,7 @@ import pytest
 from clara_operator.act import Actor
 from clara_operator.cluster import Cluster
 from clara_operator.errors import LeaseLost, Permanent, Temporary
-from clara_operator.plan import Apply, Create, Event, Key, Plan, Ref, StatusWrite
+from clara_operator.plan import Apply, Create, Event, Key, Patch, Plan, Ref, StatusWrite
 from clara_operator.recorder import Recorder
 from clara_operator.runtime.intake import Intake
 from clara_operator.runtime.queue import WorkQueue
@@ -110,6 +110,48 @@ async def test_a_delete_of_what_is_gone_is_done_and_of_what_changed_is_looked_at
     assert f"{JOBS}/other" in server.objects
 
 
+def stop(seen: dict[str, object]) -> Patch:
+    meta = seen["metadata"]
+    ref = Ref("batch/v1", "Job", "recht", "train-1", meta["uid"], meta["resourceVersion"])
+    return Patch(ref, {"metadata": {"annotations": {"why": "asked"}}, "spec": {"suspend": True}})
+
+
+async def test_a_patch_names_the_object_it_was_decided_on_and_is_in_the_cache_at_once(desk, server):
+    seen = server.store(f"{JOBS}/train-1", dict(JOB))
+    await desk.act(patch=(stop(seen),))
+    (body,) = server.bodies
+    assert body["metadata"] == {
+        "annotations": {"why": "asked"},
+        "uid": seen["metadata"]["uid"],
+        "resourceVersion": seen["metadata"]["resourceVersion"],
+    }
+    assert desk.cluster.get("Job", "recht", "train-1")["spec"] == {"suspend": True}
+
+
+async def test_a_patch_of_what_changed_or_is_gone_is_decided_again(desk, server):
+    seen = server.store(f"{JOBS}/train-1", dict(JOB))
+    older = {"metadata": dict(seen["metadata"])}
+    server.store(f"{JOBS}/train-1", dict(JOB))
+    with pytest.raises(Temporary):
+        await desk.act(patch=(stop(older),))
+    server.refuse["PATCH"] = (404, "NotFound", "jobs.batch train-1 not found")
+    with pytest.raises(Temporary):
+        await desk.act(patch=(stop(older),))
+
+
+async def test_what_is_on_its_way_counts_until_it_arrived_or_was_refused(desk, server):
+    counted = []
+    server.before_answer = lambda: counted.append(len(desk.cluster.with_coming("Job", "recht")))
+    await desk.act(create=(Create(dict(JOB)),))
+    assert counted == [1]
+    assert len(desk.cluster.with_coming("Job", "recht")) == 1
+    other = thing("batch/v1", "Job", "train-2")
+    server.refuse["POST"] = (403, "Forbidden", "exceeded quota: gpus")
+    with pytest.raises(Permanent):
+        await desk.act(create=(Create(other),))
+    assert len(desk.cluster.with_coming("Job", "recht")) == 1
+
+
 async def test_a_status_decided_on_an_older_object_is_refused_and_no_event_tells_of_it(desk, server, api):
     seen = server.store(f"{ADAPTERS}/{KEY.name}", thing("clara.vcc.dev/v1alpha1", "Adapter", KEY.name))
     desk.cluster.put("Adapter", seen)
@@ -125,6 +167,7 @@ async def test_a_process_that_lost_its_lease_writes_nothing(desk, server):
         {"create": (Create(JOB),)},
         {"apply": (Apply(thing("apps/v1", "Deployment", "engine")),)},
         {"delete": (ref,)},
+        {"patch": (Patch(ref, {"spec": {"suspend": True}}),)},
         {"status": StatusWrite("1", {})},
     ):
         with pytest.raises(LeaseLost):

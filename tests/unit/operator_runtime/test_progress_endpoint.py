@@ -11,6 +11,7 @@ import aiohttp
 import pytest
 from clara_api import labels
 from clara_api.handoff.progress import AUDIENCE, MAX_BODY_BYTES
+from clara_api.training_job import MemoryPlan
 from clara_operator.cluster import Cluster
 from clara_operator.plan import Key
 from clara_operator.progress import MESSAGES, STRANGERS, ProgressEndpoint
@@ -95,7 +96,42 @@ async def test_a_trainer_of_the_run_is_believed_and_its_job_is_looked_at(line):
     assert line.woken == [(KEY, 0.0)]
 
 
-async def test_a_message_without_a_step_moves_nothing(line):
+async def test_the_pods_own_metrics_are_kept_with_its_name(line):
+    plan = {"micro_batch_size": 2, "accumulation": 8, "gradient_checkpointing": 1, "memory_reason": "it ran out"}
+    said = {
+        "learning_rate": 1e-4,
+        "checkpoint_step": 9,
+        "resumed_from_step": 5,
+        "interruptions": 1,
+        "peak_memory_bytes": 7,
+    }
+    await line.post(message(current_step=12, total_steps=50, phase="trains", **plan, **said))
+    (sample,) = line.cluster.progress(NS, JOB, 1)
+    assert {name: getattr(sample, name) for name in said} == said
+    assert (sample.pod, sample.phase) == ("pod", "trains")
+    assert sample.memory == MemoryPlan(
+        micro_batch_size=2, accumulation=8, gradient_checkpointing=True, reason="it ran out"
+    )
+
+
+async def test_a_phase_without_a_step_is_kept_and_moves_nothing(line):
+    await line.post(message(phase="waits for the store"))
+    (sample,) = line.cluster.progress(NS, JOB, 1)
+    assert (sample.step, sample.phase) == (None, "waits for the store")
+    assert line.woken == [(KEY, 0.0)]
+    await line.post(message(current_step=3, total_steps=50, loss=0.5))
+    await line.post(message(phase="uploads a checkpoint"))
+    (sample,) = line.cluster.progress(NS, JOB, 1)
+    assert (sample.step, sample.loss, sample.phase) == (3, 0.5, "uploads a checkpoint")
+
+
+async def test_a_loss_that_is_no_number_is_left_out(line):
+    await line.post(message(current_step=3, loss="nan", learning_rate="inf"))
+    (sample,) = line.cluster.progress(NS, JOB, 1)
+    assert (sample.loss, sample.learning_rate) == (None, None)
+
+
+async def test_a_message_with_neither_step_nor_phase_moves_nothing(line):
     status, _ = await line.post({"trainerStatus": {"progressPercentage": 100, "metrics": []}})
     assert status == 200
     assert line.cluster.progress(NS, JOB, 1) == ()
