@@ -7,17 +7,19 @@ hash randomisation.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from clara_api.handoff.artifact import DataDigest
 from clara_api.handoff.run import DataFile
 
+from clara_trainer.groups import by_hash, held_out
 from clara_trainer.manifests import below
 from clara_trainer.objects import Missing, Objects
 from clara_trainer.outcome import Failure
-from clara_trainer.rows import LONGEST_LINE, Format, Row, RowError, build, check_format, decode
+from clara_trainer.rows import LONGEST_LINE, EmptyRow, Format, Row, RowError, build, check_format, decode
 
 MOST_PROBLEMS = 10  # one message must hold them, and whoever broke ten lines will look at the file anyway
 CURE = "repair the file, then raise spec.rerun"
@@ -25,12 +27,13 @@ BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 class DataProblems(Failure):
-    """What is wrong with the data, at most MOST_PROBLEMS sentences."""
+    """What is wrong with the data, at most MOST_PROBLEMS sentences. `total` is how many there are, if that is known."""
 
-    def __init__(self, problems: Sequence[str]) -> None:
+    def __init__(self, problems: Sequence[str], cure: str = CURE, *, total: int | None = None) -> None:
         sentences = "; ".join(problems[:MOST_PROBLEMS])
-        more = "; and more" if len(problems) > MOST_PROBLEMS else ""
-        super().__init__("DataInvalid", f"{sentences}{more}; {CURE}")
+        rest = max(total or 0, len(problems)) - MOST_PROBLEMS
+        more = "" if rest <= 0 else "; and more" if total is None else f"; and {rest} more"
+        super().__init__("DataInvalid", f"{sentences}{more}; {cure}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +47,21 @@ class SourceFile:
 
 
 @dataclass(frozen=True, slots=True)
+class EmptyLine:
+    """A row that teaches nothing; `why` is the rest of a sentence that begins with 'line 17 of FILE'."""
+
+    line: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class ReadFile:
-    """One file's rows."""
+    """One file's rows; the digest counts the empty ones too."""
 
     source: SourceFile
     rows: tuple[Row, ...]
     digest: DataDigest
+    empty: tuple[EmptyLine, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +73,18 @@ class Split:
 
 
 def fetch(files: Sequence[DataFile], objects: Objects, folder: Path) -> list[SourceFile]:
-    """Bring every file to local disk, in the order they are named; below a prefix every *.jsonl, sorted."""
+    """Bring every file to local disk, in the order they are named; below a prefix every *.jsonl, sorted.
+
+    Two sources may have one name, as keys of two ConfigMaps; the second is then called 'NAME (2)', so that lines can be found.
+    """
     sources: list[SourceFile] = []
+    times: Counter[str] = Counter()
     for number, file in enumerate(files):
         format_: Format | None = None if file.format == "auto" else file.format
         for name, path in _bring(file, objects, folder / str(number)):
-            sources.append(SourceFile(name, path, format_, file.weight))
+            times[name] += 1
+            called = name if times[name] == 1 else f"{name} ({times[name]})"
+            sources.append(SourceFile(called, path, format_, file.weight))
     return sources
 
 
@@ -107,6 +125,7 @@ def read(sources: Sequence[SourceFile]) -> list[ReadFile]:
 
 def _read_file(source: SourceFile, problems: list[str]) -> ReadFile:
     rows: list[Row] = []
+    empty: list[EmptyLine] = []
     sha = hashlib.sha256()
     detected: Format | None = None
     before = len(problems)
@@ -115,7 +134,7 @@ def _read_file(source: SourceFile, problems: list[str]) -> ReadFile:
         while line := file.readline(LONGEST_LINE + 1):
             number += 1
             sha.update(line)
-            stripped = (line.removeprefix(BYTE_ORDER_MARK) if number == 1 else line).strip()
+            stripped = line.removeprefix(BYTE_ORDER_MARK).strip()  # joined files have one in the middle
             if not stripped:
                 continue  # editors end files with blank lines
             try:
@@ -123,25 +142,30 @@ def _read_file(source: SourceFile, problems: list[str]) -> ReadFile:
                 format_ = check_format(value, declared=source.format, detected=detected)
                 detected = detected or format_
                 rows.append(build(value, format_, file=source.name, line=number))
+            except EmptyRow as error:
+                empty.append(EmptyLine(number, str(error)))
             except RowError as error:
                 problems.append(f"line {number} of {source.name} {error}")
                 if len(problems) > MOST_PROBLEMS or len(line) > LONGEST_LINE:
                     break
-    if not rows and len(problems) == before:
+    if not rows and not empty and len(problems) == before:
         problems.append(f"{source.name} is empty" if number == 0 else f"{source.name} has no rows, only blank lines")
-    return ReadFile(source, tuple(rows), DataDigest(name=source.name, sha256=sha.hexdigest(), rows=len(rows)))
+    digest = DataDigest(name=source.name, sha256=sha.hexdigest(), rows=len(rows) + len(empty))
+    return ReadFile(source, tuple(rows), digest, tuple(empty))
 
 
 def split(files: Sequence[ReadFile], *, fraction: float, seed: int) -> Split:
-    """Hold out `fraction` of the distinct contents. Equal rows land on one side: nothing held out is also learned."""
-    contents = {row.content for file in files for row in file.rows}
-    held_out = min(round(len(contents) * fraction), len(contents) - 1)
-    chosen = set(_by_hash(contents, seed)[:held_out])
+    """Hold out `fraction` of the rows, by whole groups (groups.py); the others are repeated by their file's weight."""
+    chosen = held_out([row for file in files for row in file.rows], fraction=fraction, seed=seed)
     training: list[Row] = []
     validation: list[Row] = []
+    before = 0
     for file in files:
-        validation += [row for row in file.rows if row.content in chosen]
-        training += repeat([row for row in file.rows if row.content not in chosen], file.source.weight, seed)
+        learned: list[Row] = []
+        for place, row in enumerate(file.rows, start=before):
+            (validation if place in chosen else learned).append(row)
+        training += repeat(learned, file.source.weight, seed)
+        before += len(file.rows)
     return Split(tuple(training), tuple(validation))
 
 
@@ -152,11 +176,8 @@ def repeat(rows: Sequence[Row], weight: float, seed: int) -> list[Row]:
     [2, 4, 9]
     """
     whole, rest = int(weight), weight - int(weight)
-    extra = _by_hash((f"{row.file}\n{row.line}" for row in rows), seed)[: round(rest * len(rows))]
+    if not rest:
+        return list(rows) * whole
+    extra = by_hash((f"{row.file}\n{row.line}" for row in rows), seed)[: round(rest * len(rows))]
     once_more = set(extra)
     return list(rows) * whole + [row for row in rows if f"{row.file}\n{row.line}" in once_more]
-
-
-def _by_hash(texts: Iterable[str], seed: int) -> list[str]:
-    """The texts in an order that only the seed changes."""
-    return sorted(texts, key=lambda text: hashlib.sha256(f"{seed}\n{text}".encode()).digest())

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from clara_api.training_job import DataReport
@@ -18,6 +19,9 @@ from clara_trainer.data import MOST_PROBLEMS, DataProblems, Split
 from clara_trainer.rows import Message, Row
 
 IGNORED = -100  # the label that torch's cross entropy leaves out
+ANY_DAY = datetime(
+    2026, 1, 1, tzinfo=UTC
+)  # some templates write today's date; what is learned must not depend on the day
 GENERATION_MARK = re.compile(r"\{%-?\s*generation\s*-?%\}")
 
 
@@ -28,6 +32,7 @@ class Example:
     ids: tuple[int, ...]
     labels: tuple[int, ...]
     truncated: bool
+    cut: int = 0  # tokens beyond maxLength, left out
 
     @property
     def supervised(self) -> int:
@@ -71,16 +76,25 @@ def tokenize(split: Split, tokenizer: Any, *, max_length: int) -> Examples:
 
 
 def example_of(row: Row, tokenizer: Any, *, max_length: int) -> Example:
-    """One row, cut at `max_length` tokens; ValueError when nothing is left to learn."""
+    """One row, cut at `max_length` tokens; ValueError, with the rest of a sentence, when nothing is left to learn."""
+    example = encode(row, tokenizer, max_length=max_length)
+    if example.supervised == 0:
+        raise ValueError(nothing_left(example))
+    return example
+
+
+def encode(row: Row, tokenizer: Any, *, max_length: int) -> Example:
+    """One row, cut at `max_length` tokens, even if no answer is left; ValueError when the template cannot lay it out."""
     ids, learned = _text(row.text, tokenizer) if row.text else _conversation(row.messages, tokenizer)
     labels = [token if learn else IGNORED for token, learn in zip(ids, learned, strict=True)]
-    example = Example(tuple(ids[:max_length]), tuple(labels[:max_length]), truncated=len(ids) > max_length)
-    if example.supervised == 0:
-        why = (
-            f"begins its answer after maxLength ({max_length} tokens)" if example.truncated else "has no answer tokens"
-        )
-        raise ValueError(f"{why}; nothing is left to learn")
-    return example
+    cut = max(0, len(ids) - max_length)
+    return Example(tuple(ids[:max_length]), tuple(labels[:max_length]), truncated=cut > 0, cut=cut)
+
+
+def nothing_left(example: Example) -> str:
+    """Why an example without supervised tokens has none, as the rest of a sentence."""
+    where = f"begins its answer after maxLength ({len(example.ids)} tokens)" if example.cut else "has no answer tokens"
+    return f"{where}; nothing is left to learn"
 
 
 def _text(text: str, tokenizer: Any) -> tuple[list[int], list[bool]]:
@@ -97,7 +111,7 @@ def _conversation(messages: Sequence[Message], tokenizer: Any) -> tuple[list[int
         raise ValueError("is a conversation, but the base model has no chat template; use the format text")
     try:
         if isinstance(template, str) and GENERATION_MARK.search(template):
-            marked = tokenizer.apply_chat_template(turns, return_dict=True, return_assistant_tokens_mask=True)
+            marked = _templated(turns, tokenizer, return_assistant_tokens_mask=True)
             return list(marked["input_ids"]), [bool(mark) for mark in marked["assistant_masks"]]
         return _by_prefix_difference(turns, tokenizer)
     except Exception as error:
@@ -125,5 +139,8 @@ def _by_prefix_difference(turns: list[dict[str, str]], tokenizer: Any) -> tuple[
 
 
 def _ids(turns: list[dict[str, str]], tokenizer: Any, *, add_generation_prompt: bool = False) -> list[int]:
-    encoded = tokenizer.apply_chat_template(turns, return_dict=True, add_generation_prompt=add_generation_prompt)
-    return list(encoded["input_ids"])
+    return list(_templated(turns, tokenizer, add_generation_prompt=add_generation_prompt)["input_ids"])
+
+
+def _templated(turns: list[dict[str, str]], tokenizer: Any, **options: bool) -> Any:
+    return tokenizer.apply_chat_template(turns, return_dict=True, strftime_now=ANY_DAY.strftime, **options)

@@ -61,6 +61,19 @@ def test_what_the_template_itself_refuses_is_told_with_the_line():
         tokenize(Split((CONVERSATION,), ()), tiny_tokenizer(refusing), max_length=500)
 
 
+def test_a_template_that_writes_the_date_gives_the_same_tokens_every_day():
+    dated = "{{ strftime_now('%Y-%m-%d') }}" + MARKED_TEMPLATE
+    tokenizer = tiny_tokenizer(dated)
+    assert "2026-01-01" in tokenizer.decode(example_of(CONVERSATION, tokenizer, max_length=500).ids)
+
+
+def test_it_is_told_how_much_was_cut():
+    whole = example_of(CONVERSATION, tiny_tokenizer(), max_length=500)
+    cut = example_of(CONVERSATION, tiny_tokenizer(), max_length=40)
+    assert (whole.truncated, whole.cut) == (False, 0)
+    assert (cut.truncated, len(cut.ids) + cut.cut) == (True, len(whole.ids))
+
+
 def test_repeated_rows_count_in_the_summary():
     tokenizer = tiny_tokenizer(MARKED_TEMPLATE)
     summary = tokenize(Split((CONVERSATION, CONVERSATION), (CONVERSATION,)), tokenizer, max_length=40).summary(rows=2)
