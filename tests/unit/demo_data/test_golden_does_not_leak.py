@@ -1,82 +1,63 @@
 """The golden prompts are held out: none of them, nor a near copy, is in the training data of any family.
 
-Reads the committed files, not the generator, so that a hand edit is caught too.
+Reads the committed files, not the generator, so that a hand edit is caught too; finds leaks as a training run does.
 """
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
+from clara_api.handoff.run import GoldenPrompts, GoldenSample
+from clara_trainer.data import SourceFile, read
+from clara_trainer.leaks import GoldenIndex, Leak
+from clara_trainer.rows import Message, Row
 
 DEMO = Path(__file__).resolve().parents[3] / "examples" / "demo"
-NEAR = 0.6  # Jaccard above this is a copy with a word changed
 
 
-def golden_prompts() -> list[tuple[str, str]]:
+def golden() -> list[GoldenPrompts]:
     found = []
     for path in sorted((DEMO / "golden").glob("*.yaml")):
         samples = yaml.safe_load(path.read_text(encoding="utf-8"))["spec"]["samples"]
-        found += [(f"{path.stem}/{sample['id']}", sample["prompt"]) for sample in samples]
+        told = [GoldenSample(id=s["id"], prompt=s["prompt"], reference=s["reference"]) for s in samples]
+        found.append(GoldenPrompts(name=path.stem, samples=told))
     return found
 
 
-def training_prompts() -> dict[str, str]:
-    """Every distinct prompt with the file and line it is first seen at."""
-    found: dict[str, str] = {}
-    for path in sorted((DEMO / "data").glob("*.jsonl")):
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-            for prompt in _prompts(json.loads(line)):
-                found.setdefault(prompt, f"{path.name}:{number}")
-    return found
+def training_rows() -> list[Row]:
+    files = read([SourceFile(path.name, path, None, 1.0) for path in sorted((DEMO / "data").glob("*.jsonl"))])
+    return [row for file in files for row in file.rows]
 
 
-def _prompts(row: dict[str, object]) -> Iterator[str]:
-    if "prompt" in row:
-        yield str(row["prompt"])
-    messages = row.get("messages", [])
-    assert isinstance(messages, list)
-    yield from (message["content"] for message in messages if message["role"] == "user")
+def prompts() -> list[str]:
+    return [sample.prompt for of in golden() for sample in of.samples]
 
 
-def normalised(text: str) -> str:
-    return " ".join(re.findall(r"\w+", text.casefold()))
+def asking(prompt: str) -> Row:
+    return Row("planted.jsonl", 1, messages=(Message("user", prompt), Message("assistant", "Ja.")))
 
 
-def shingles(text: str) -> tuple[frozenset[str], frozenset[str]]:
-    """Word 3-grams and character 5-grams of the normalised text."""
-    plain = normalised(text)
-    words = plain.split()
-    return (
-        frozenset(" ".join(words[i : i + 3]) for i in range(max(1, len(words) - 2))),
-        frozenset(plain[i : i + 5] for i in range(max(1, len(plain) - 4))),
-    )
-
-
-def leaks(golden: list[tuple[str, str]], training: dict[str, str]) -> list[str]:
-    """One sentence per golden prompt and training prompt that are too alike."""
-    prepared = [(prompt, where, shingles(prompt)) for prompt, where in training.items()]
-    found = []
-    for name, prompt in golden:
-        mine = shingles(prompt)
-        for other, where, theirs in prepared:
-            alike = max(len(a & b) / len(a | b) for a, b in zip(mine, theirs, strict=True))
-            if normalised(prompt) == normalised(other) or alike > NEAR:
-                found.append(f"{name} is {alike:.2f} like {where}: {prompt!r} ~ {other!r}")
-    return found
+def leaks(rows: list[Row]) -> list[tuple[str, Leak]]:
+    index = GoldenIndex(golden())
+    return [(row.where, leak) for row in rows if (leak := index.leak(row))]
 
 
 def test_there_is_something_to_compare() -> None:
-    assert len(golden_prompts()) == 48
-    assert len(training_prompts()) > 500
+    assert len(prompts()) == 48
+    assert len(training_rows()) > 500
 
 
 def test_no_golden_prompt_or_near_copy_is_trained_on() -> None:
-    assert leaks(golden_prompts(), training_prompts()) == []
+    assert leaks(training_rows()) == []
+
+
+LONG_LETTER = (
+    "Ich beziehe mich auf Ihr Schreiben und bitte um Auskunft in folgender Sache. {} Für Ihre Mühe danke ich Ihnen."
+)
 
 
 @pytest.mark.parametrize(
@@ -85,14 +66,20 @@ def test_no_golden_prompt_or_near_copy_is_trained_on() -> None:
         pytest.param(lambda prompt: prompt, id="an exact copy"),
         pytest.param(lambda prompt: "  " + prompt.upper().replace("?", " !"), id="another spelling"),
         pytest.param(lambda prompt: "Guten Tag! " + prompt + " Danke.", id="courtesies around it"),
-        pytest.param(
-            lambda prompt: prompt.replace(" mit ", " durch ").replace(" gilt ", " ist "), id="a word replaced"
-        ),
+        pytest.param(LONG_LETTER.format, id="within a letter"),
     ],
 )
-def test_a_planted_copy_is_found(spoil) -> None:  # type: ignore[no-untyped-def]
-    name, prompt = golden_prompts()[0]
-    assert leaks([(name, prompt)], {**training_prompts(), spoil(prompt): "planted.jsonl:1"})
+def test_every_planted_copy_is_found(spoil: Callable[[str], str]) -> None:
+    assert len(leaks([asking(spoil(prompt)) for prompt in prompts()])) == 48
+
+
+@pytest.mark.parametrize("around", ["{}", LONG_LETTER], ids=["alone", "within a letter"])
+def test_nine_in_ten_copies_with_a_word_replaced_are_found(around: str) -> None:
+    def another(prompt: str) -> str:
+        words = prompt.split()
+        return around.format(" ".join([*words[: len(words) // 2], "etwas", *words[len(words) // 2 + 1 :]]))
+
+    assert len(leaks([asking(another(prompt)) for prompt in prompts()])) >= 44
 
 
 def test_references_cite_what_their_sample_must() -> None:
