@@ -41,6 +41,11 @@ def test_a_place_outside_the_namespaces_prefixes_is_named(spec: dict[str, Any], 
     assert message(plan).startswith(where)
 
 
+def test_the_operators_own_folder_of_runs_needs_no_prefix_from_the_chart():
+    checkpoints = [{"uri": "s3://clara/runs/recht/steuerrecht/uid/digest"}]
+    assert names(look(make.cluster(make.training_job(data=checkpoints))))
+
+
 def test_the_artifact_to_continue_must_lie_where_the_namespace_may_read():
     foreign = make.adapter(status=VERIFIED, artifact={"uri": "s3://far/a", "digest": make.digest_of("1.0.0")})
     assert "Adapter steuerrecht-1.0.0 (spec.startFrom)" in message(refused(foreign, **START))

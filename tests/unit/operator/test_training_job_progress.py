@@ -95,6 +95,14 @@ def test_a_new_pod_begins_at_what_was_saved_and_not_at_what_was_lost():
     assert progress(plan)["memory"]["accumulation"] == 16
 
 
+def test_what_an_earlier_pod_said_is_not_the_new_ones():
+    known = training(pod="second")
+    says(known, pod="first", step=130, total_steps=200, checkpoint_step=120)
+    plan = look(known)
+    assert state(plan) == "Preparing"
+    assert "progress" not in status(plan)
+
+
 def test_without_a_checkpoint_nothing_is_claimed():
     known = training()
     says(known, step=30, total_steps=200)

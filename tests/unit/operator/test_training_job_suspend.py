@@ -168,6 +168,7 @@ def test_a_run_out_of_time_says_how_to_go_on_and_goes_on_when_it_is_raised():
     plan = look(make.cluster(tj, *first), now=T0)
     assert state(plan) == "DeadlineExceeded"
     assert "retry.maxDuration 30m is used up; raise it" in message(plan)
+    assert status(plan)["attempts"][0]["reason"] == "DeadlineExceeded", "its pod said Preempted: it was told to stop"
     longer = make.training_job(retry={"maxDuration": "1h"})
     assert (
         job_of(look(make.cluster(longer, *first), now=T0 + timedelta(minutes=5)))["spec"]["activeDeadlineSeconds"]

@@ -37,6 +37,9 @@ def test_a_job_that_only_moves_on_wakes_its_owner_alone():
     moved = train()
     moved["status"]["active"] = 1
     assert woken("Job", train(), moved) == {"busy"}
+    cleaned_up = train(finished="Failed")
+    cleaned_up["status"]["failed"] = 1
+    assert woken("Job", train(finished="Failed"), cleaned_up) == {"busy"}
     recovery = make.job("busy", "recover", run_digest="r")
     assert woken("Job", recovery, make.job("busy", "recover", run_digest="r", finished="Complete")) == {"busy"}
 
