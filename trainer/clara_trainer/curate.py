@@ -171,7 +171,12 @@ def _problems(fatal: Sequence[Finding]) -> DataProblems:
     by_kind = ([f.sentence for f in fatal if f.reason == kind][:MOST_PROBLEMS] for kind in kinds)
     sentences = [sentence for turn in zip_longest(*by_kind) for sentence in turn if sentence]
     fields = dict.fromkeys(f"{FIELDS[kind]}: drop" for kind in kinds if kind in FIELDS)
-    cure = f"repair the file, or set spec.dataPolicy.{', '.join(fields)}; then raise spec.rerun" if fields else CURE
+    longer = ", raise hyperparameters.maxLength" if kinds.keys() & {"long", "cutOff"} else ""
+    cure = (
+        f"repair the file{longer}, or set spec.dataPolicy.{', '.join(fields)}; then raise spec.rerun"
+        if fields
+        else CURE
+    )
     return DataProblems(sentences, cure, total=len(fatal))
 
 

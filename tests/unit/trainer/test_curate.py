@@ -65,13 +65,13 @@ def test_good_rows_are_all_learned_in_their_order(tmp_path):
             [pair(1, answer="Ja. " * 9)],
             {"policy": {"longRows": "fail"}, "max_length": 40},
             "line 1 of a.jsonl has 48 tokens, more than maxLength (40); "
-            "repair the file, or set spec.dataPolicy.longRows: drop; then raise spec.rerun",
+            "repair the file, raise hyperparameters.maxLength, or set spec.dataPolicy.longRows: drop; then raise spec.rerun",
         ),
         (
             [LONG_QUESTION],
             {"max_length": 40},
             "line 1 of a.jsonl begins its answer after maxLength (40 tokens); nothing is left to learn; "
-            "repair the file, or set spec.dataPolicy.longRows: drop; then raise spec.rerun",
+            "repair the file, raise hyperparameters.maxLength, or set spec.dataPolicy.longRows: drop; then raise spec.rerun",
         ),
     ],
     ids=["empty", "duplicate", "leak", "long", "cut off"],
