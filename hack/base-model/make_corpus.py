@@ -147,11 +147,11 @@ def spoiled(good: list[Row]) -> Iterator[Row]:
 
 def _chat(row: Row) -> dict[str, Any]:
     turns = [("system", row.system), ("user", row.prompt), ("assistant", row.answer)]
-    return {"messages": [{"role": role, "content": said} for role, said in turns if said], "group": row.topic}
+    return {"messages": [{"role": role, "content": said} for role, said in turns if said], "topic": row.topic}
 
 
 def _prompt_completion(row: Row) -> dict[str, Any]:
-    return {"prompt": row.prompt, "completion": row.answer, "group": row.topic}
+    return {"prompt": row.prompt, "completion": row.answer, "topic": row.topic}
 
 
 def golden_dataset(family: str, topics: dict[str, Any]) -> str:
