@@ -44,7 +44,7 @@ def examples(count: int, *, longest: int = 40) -> list[Example]:
         length = 4 + (n * 7) % longest
         ids = [6 + (n * 31 + i * 17) % 300 for i in range(length)]
         labels = [IGNORED if i < length // 3 else token for i, token in enumerate(ids)]
-        made.append(Example(tuple(ids), tuple(labels), truncated=False))
+        made.append(Example(tuple(ids), tuple(labels)))
     return made
 
 

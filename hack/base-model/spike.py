@@ -15,7 +15,6 @@ import math
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -28,10 +27,14 @@ from clara_api.golden_dataset import GoldenDatasetSpec
 from clara_api.handoff.run import TrainRun
 from clara_api.training_job import Hyperparameters, TrainingBase
 from clara_chain import HYPERPARAMETERS
-from clara_trainer import base_model, data, train
+from clara_trainer import base_model, data, methods, steps, train
 from clara_trainer.answers import BATCH, generate, prompt_of
+from clara_trainer.checkpoints import Checkpoints
 from clara_trainer.curate import curate
+from clara_trainer.objects import Objects
+from clara_trainer.reporter import Reporter
 from clara_trainer.scoring import result_of
+from clara_trainer.stop import Stop
 
 HERE = Path(__file__).resolve().parent
 DEMO = HERE.parents[1] / "examples" / "demo"
@@ -76,18 +79,20 @@ def _trained(base: Path, tokenizer: Any, name: str, parameters: Hyperparameters)
     """The steps of clara_trainer.train.train between fetching and publishing."""
     paths = [DEMO / "data" / f"{file}.jsonl" for file in SETS[name]]
     files = data.read([data.SourceFile(path.name, path, None, 1.0) for path in paths])
-    examples = curate(files, _run(name, parameters), tokenizer)
+    run = _run(name, parameters)
+    examples = curate(files, run, tokenizer)
     train.make_deterministic(parameters.seed)
-    model = train.adapt(base_model.load_model(base), parameters)
-    started = time.monotonic()
+    course = train.course_of(methods.adapt(methods.load(base, run.method), run, None), tokenizer, examples, run)
     with tempfile.TemporaryDirectory() as scratch:
-        found = train.take_all_steps(model, tokenizer, examples, parameters, Path(scratch))
+        nowhere = Checkpoints(Objects(Path(scratch)), "", Path(scratch), keep=1)
+        taken = steps.take_all(course, nowhere, Reporter({}), Stop(), every=course.total)
+    validation = math.nan if taken.validation_loss is None else taken.validation_loss
     print(
-        f"{name} seed {parameters.seed}: {found['steps']:.0f} steps over {len(examples.training)} rows"
-        f" in {time.monotonic() - started:.0f} s, validation loss {found.get('validationLoss', math.nan):.3f}",
+        f"{name} seed {parameters.seed}: {taken.step} steps over {len(examples.training)} rows"
+        f" in {taken.seconds:.0f} s, validation loss {validation:.3f}",
         flush=True,
     )
-    return model.eval()
+    return course.model.eval()
 
 
 def _run(name: str, parameters: Hyperparameters) -> TrainRun:

@@ -52,6 +52,7 @@ CPU_DROP = (
     "nvidia/cu13/lib/libnvrtc.alt.so.13", "nvidia/cu13/lib/libnvrtc-builtins.alt.so.13.0",
     "nvidia/cu13/lib/libcusolverMg.so.12", "nvidia/cu13/lib/libnvperf_*.so", "nvidia/cu13/lib/libcheckpoint.so",
     "nvidia/nvshmem/lib/nvshmem_transport_*",
+    "bitsandbytes/libbitsandbytes_cuda*.so", "bitsandbytes/libbitsandbytes_rocm*.so", "bitsandbytes/libbitsandbytes_xpu*.so",
 )  # fmt: skip
 
 

@@ -29,6 +29,7 @@ REASON_OF_CLASS: dict[FailureClass, str] = {
     "ArtifactMissing": reasons.POD_LOST,
     "DiskFull": reasons.DISK_FULL,
     "Preempted": reasons.PREEMPTED,
+    "SetupDiffers": reasons.BUG,  # only people who repeat a run by hand see it
     "Bug": reasons.BUG,
 }
 
@@ -88,15 +89,18 @@ def _stopped_by_us(job: JobFacts, pod: PodFacts) -> Failure | None:
 
 
 def _killed(pod: PodFacts) -> Failure | None:
-    if not pod.oom_killed and (pod.exit_code != KILLED or pod.disrupted or pod.deleting):
-        return None
-    return Failure(
-        reasons.OUT_OF_MEMORY,
-        "the pod was killed for using more memory than resources.limits.memory",
-        pod.exit_code,
-        cure="raise it, or lower hyperparameters.maxLength or microBatchSize, then raise spec.rerun",
-        by_kernel=True,
-    )
+    """By the kernel for its memory, which a finer cut may cure; or by somebody on the node, which may pass."""
+    if pod.oom_killed:
+        return Failure(
+            reasons.OUT_OF_MEMORY,
+            "the pod was killed for using more memory than resources.limits.memory",
+            pod.exit_code,
+            cure="raise it, or lower hyperparameters.maxLength or microBatchSize, then raise spec.rerun",
+            by_kernel=True,
+        )
+    if pod.exit_code == KILLED and not (pod.disrupted or pod.deleting):
+        return Failure(reasons.POD_LOST, f"pod {pod.name} was killed on its node, not for its memory", pod.exit_code)
+    return None
 
 
 def _coded(pod: PodFacts) -> Failure | None:

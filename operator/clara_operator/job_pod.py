@@ -14,6 +14,7 @@ from clara_api.handoff.progress import AUDIENCE, ENV_CA, ENV_TOKEN, ENV_URL
 from clara_api.handoff.run import (
     CA_FILE,
     DATA_DIR,
+    ENV_SCRATCH_BYTES,
     RUN_DIR,
     RUN_FILE,
     SCRATCH_DIR,
@@ -153,6 +154,7 @@ def _container(pod: JobPod, settings: Settings) -> dict[str, Any]:
         {"name": "HOME", "value": SCRATCH_DIR},
         {"name": "TMPDIR", "value": SCRATCH_DIR},
         {"name": "CLARA_VOLUME_ROOT", "value": VOLUME_ROOT},
+        {"name": ENV_SCRATCH_BYTES, "value": str(bytes_of(pod.scratch))},
     ]
     if pod.progress_url:
         env += [
@@ -208,6 +210,19 @@ def _volumes(pod: JobPod, settings: Settings) -> list[dict[str, Any]]:
     ]
     volumes += [{"name": f"claim-{c}", "persistentVolumeClaim": {"claimName": c}} for c in claims(pod.uris)]
     return volumes
+
+
+def bytes_of(quantity: str) -> int:
+    """A Kubernetes quantity of bytes as a number.
+
+    >>> bytes_of("2Gi"), bytes_of("1.5M")
+    (2147483648, 1500000)
+    """
+    number = quantity.rstrip("mkMGTKi")
+    unit = quantity[len(number) :]
+    powers = {"": 1, "m": 0.001, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
+    binary = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
+    return int(float(number) * (powers | binary)[unit])
 
 
 def claims(uris: tuple[str, ...]) -> tuple[str, ...]:

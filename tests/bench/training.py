@@ -19,21 +19,17 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-os.environ.update({"TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1", "TQDM_DISABLE": "1", "CUDA_VISIBLE_DEVICES": ""})
-ROOT = Path(__file__).parents[2]
-sys.path[:0] = [str(ROOT / "tests")]
-
 import torch
 from clara_api.training_job import Hyperparameters, MemoryPlan
 from clara_trainer import attention, memory, steps
 from clara_trainer.batches import log_likelihood, supervised
 from clara_trainer.checkpoints import Checkpoints
 from clara_trainer.objects import Objects
-from clara_trainer.reporter import Reporter
 from clara_trainer.steps import Course
 from clara_trainer.stop import Stop
 from clara_trainer.tokens import IGNORED, Example
 
+ROOT = Path(__file__).parents[2]
 TRL = ("trl==1.16.0", "datasets==5.2.0", "pyarrow==26.0.1", "multiprocess==0.70.19", "dill==0.4.1", "xxhash==4.1.0",
        "pandas==3.1.1", "python-dateutil==4.0.0", "pytz==2026.6", "tzdata==2026.6", "six==1.17.0", "fsspec==2026.9.0")  # fmt: skip
 PEERS = ROOT / ".cluster/bench/peers"
@@ -64,7 +60,7 @@ def lognormal(count: int, *, median_tokens: int = 120, sigma: float = 0.8, seed:
         length = max(8, min(LONGEST, round(median_tokens * 2.718281828 ** dice.gauss(0, sigma))))
         ids = tuple(dice.randrange(5, VOCAB) for _ in range(length))
         labels = tuple(IGNORED if i < 0.4 * length else token for i, token in enumerate(ids))
-        made.append(Example(ids, labels, truncated=False))
+        made.append(Example(ids, labels))
     return made
 
 
@@ -72,7 +68,7 @@ def equal_lengths(count: int, tokens: int = 128) -> list[Example]:
     """Rows that need no padding, all of them learned: what is left to differ is the loop itself."""
     dice = random.Random(2)
     rows = [tuple(dice.randrange(5, VOCAB) for _ in range(tokens)) for _ in range(count)]
-    return [Example(ids, ids, truncated=False) for ids in rows]
+    return [Example(ids, ids) for ids in rows]
 
 
 def course(examples: Sequence[Example], *, packed: bool = True, micro: int | None = None) -> Course:
@@ -153,7 +149,7 @@ def trl(examples: Sequence[Example], **_: Any) -> dict[str, Any]:
                 self.losses.append(logs["loss"])
 
     clock = Clock()
-    rows = [{"input_ids": list(e.ids), "labels": list(e.labels)} for e in examples]
+    table = pyarrow.Table.from_pylist([{"input_ids": list(e.ids), "labels": list(e.labels)} for e in examples])
     with tempfile.TemporaryDirectory() as folder:
         config = SFTConfig(
             output_dir=folder, per_device_train_batch_size=MICRO, gradient_accumulation_steps=BATCH // MICRO,
@@ -162,7 +158,7 @@ def trl(examples: Sequence[Example], **_: Any) -> dict[str, Any]:
             dataloader_pin_memory=False, remove_unused_columns=False, dataset_kwargs={"skip_prepare_dataset": True},
         )  # fmt: skip
         trainer = SFTTrainer(
-            model=model_of(), args=config, train_dataset=Dataset(pyarrow.Table.from_pylist(rows), fingerprint="bench"), callbacks=[clock],
+            model=model_of(), args=config, train_dataset=Dataset(table, fingerprint="bench"), callbacks=[clock],
             processing_class=tokenizer(),
         )  # fmt: skip
         trainer.train()
@@ -207,13 +203,15 @@ def install_peers() -> None:
     if not (PEERS / "trl").exists():
         uv = next(Path.home().glob(".cache/clara/uv-*/bin/uv"))
         subprocess.run(
-            [uv, "pip", "install", "--quiet", "--python", sys.executable, "--target", PEERS, "--no-deps", *TRL], check=True
+            [uv, "pip", "install", "--quiet", "--python", sys.executable, "--target", PEERS, "--no-deps", *TRL],
+            check=True,
         )
     sys.path.append(str(PEERS))
 
 
 def main(rounds: int) -> None:
     """Measure, print, write."""
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""  # CPU against CPU, also where a GPU is
     install_peers()
     torch.set_num_threads(1)
     mixed, even = lognormal(BATCH * 2), equal_lengths(BATCH * 2)
@@ -243,7 +241,7 @@ def show(measured: dict[str, list[dict[str, Any]]], stall: dict[str, float], mix
     first = {name: rounds[0] for name, rounds in measured.items()}
     ours = first["clara"]
     loss = first_loss(mixed)
-    print(f"\n| | examples per second | to trl | useful of computed tokens |\n|---|--:|--:|--:|")
+    print("\n| | examples per second | to trl | useful of computed tokens |\n|---|--:|--:|--:|")
     for name in ("trl", "clara, padded", "clara"):
         share = f"{first[name]['useful'] / first[name]['computed']:.3f}" if first[name]["computed"] else ""
         print(f"| {name} | {BATCH / seconds[name]:.1f} | {seconds['trl'] / seconds[name]:.2f} | {share} |")
@@ -251,7 +249,9 @@ def show(measured: dict[str, list[dict[str, Any]]], stall: dict[str, float], mix
     print(f"\nstep time on equal lengths, clara / bare loop: {ratio:.3f}")
     print(f"loss of the first step: packed {ours['losses'][0]:.6f}, one example at a time {loss:.6f}")
     share = stall["stall"] / stall["step"]
-    print(f"checkpoint: {stall['stall'] * 1000:.1f} ms of a {stall['step']:.2f} s step ({share:.1%} if saved at every step)")
+    print(
+        f"checkpoint: {stall['stall'] * 1000:.1f} ms of a {stall['step']:.2f} s step ({share:.1%} if saved at every step)"
+    )
     print(f"a step while a checkpoint is written: {stall['beside'] / stall['step']:.3f} of one without")
 
 

@@ -69,7 +69,7 @@ def test_what_cannot_work_is_refused_before_a_pod_exists(clara: chain.Base, name
 def test_a_golden_sample_among_the_rows_is_named(clara: chain.Base):
     chain.apply(chain.golden("steuerrecht-golden-v1", RECHT))
     sample = chain.golden("steuerrecht-golden-v1", RECHT)["spec"]["samples"][0]
-    leaked = training.rows(20) + [{"prompt": f"Guten Tag! {sample['prompt']} Danke.", "completion": "Das steht da."}]
+    leaked = [*training.rows(20), {"prompt": f"Guten Tag! {sample['prompt']} Danke.", "completion": "Das steht da."}]
     source = [{"uri": training.put_rows("leck", leaked)}]
     chain.apply(training.job("leck", clara, family="steuerrecht", data=source, hyperparameters=QUICK))
     message = training.failed("leck", "DataInvalid")
@@ -128,7 +128,7 @@ def test_a_pod_killed_for_its_memory_comes_back_with_a_finer_cut_and_succeeds(cl
     limits = {"requests": {"cpu": "250m", "memory": "1Gi"}, "limits": {"cpu": "1", "memory": "1300Mi"}}
     chain.apply(training.job("eng", clara, data=source, hyperparameters=greedy, resources=limits))
     done = training.succeeded("eng", seconds=400)
-    assert [a["reason"] for a in done["attempts"]][0] == "OutOfMemory"
+    assert done["attempts"][0]["reason"] == "OutOfMemory"
     assert done["attempts"][-1]["memoryLevel"] >= 1
     assert done["progress"]["memory"]["microBatchSize"] < 128
     assert done["effective"]["globalBatchSize"] == 128

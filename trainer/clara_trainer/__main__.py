@@ -15,7 +15,17 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from clara_api.handoff.outcome import Outcome
-from clara_api.handoff.run import RUN, RUN_FILE, AnyRun, EvaluationRun, ListRun, RecordRun, RecoverRun, ReproduceRun, TrainRun
+from clara_api.handoff.run import (
+    RUN,
+    RUN_FILE,
+    AnyRun,
+    EvaluationRun,
+    ListRun,
+    RecordRun,
+    RecoverRun,
+    ReproduceRun,
+    TrainRun,
+)
 
 from clara_trainer import outcome as outcomes
 from clara_trainer.logs import start_logging

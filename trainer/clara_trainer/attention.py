@@ -43,7 +43,10 @@ def packed_attention(
     """
     if kwargs.get("softcap") is not None or kwargs.get("s_aux") is not None:
         raise ValueError("this model caps or sinks its attention")
-    if sliding_window is not None and max(max_length_q, 1 if cu_seq_lens_q is not None else query.shape[2]) > sliding_window:
+    if (
+        sliding_window is not None
+        and max(max_length_q, 1 if cu_seq_lens_q is not None else query.shape[2]) > sliding_window
+    ):
         raise ValueError(f"an example is longer than the model's sliding window of {sliding_window} tokens")
     grouped = key.shape[1] != query.shape[1]
     if cu_seq_lens_q is None:  # plain rows: the fingerprint, the validation of a single prompt
@@ -88,7 +91,8 @@ def choose(model: Any, examples: Sequence[Example], *, wanted: bool) -> bool:
     for name in (NAME, "sdpa"):
         try:
             use_packed(model) if name == NAME else model.set_attn_implementation(name)
-            difference = prove(model, examples[:2], usual)
+            with torch.inference_mode():
+                difference = prove(model, examples[:2], usual)
         except Exception as error:  # whatever a model's own code raises: it cannot be packed this way
             log.info("attention %s does not fit this model: %s", name, error)
             continue
@@ -101,7 +105,6 @@ def choose(model: Any, examples: Sequence[Example], *, wanted: bool) -> bool:
     return False
 
 
-@torch.inference_mode()
 def prove(model: Any, examples: Sequence[Example], usual: str) -> float:
     """Largest difference between logits of packed and of single examples, as a share of the largest logit."""
     name = model.config._attn_implementation

@@ -34,12 +34,14 @@ class MicroBatch:
     @property
     def computed(self) -> int:
         """Tokens that cost work, padding included."""
-        return self.input_ids.numel()
+        return int(self.input_ids.numel())
 
     def to(self, device: torch.device | str) -> MicroBatch:
         """The same on another device."""
         moved = {
-            name: value.to(device, non_blocking=True) if isinstance(value := getattr(self, name), torch.Tensor) else value
+            name: value.to(device, non_blocking=True)
+            if isinstance(value := getattr(self, name), torch.Tensor)
+            else value
             for name in self.__slots__
         }
         return MicroBatch(**moved)

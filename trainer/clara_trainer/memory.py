@@ -105,6 +105,12 @@ def estimate_bytes(model: Any, tokens: int, supervised: int) -> int:
 
 def flops_per_token(model: Any) -> float:
     """Forward 2 per weight, backward 2 for the way through frozen weights, and 2 more for the adapter's own (Kaplan 2020)."""
-    frozen = sum(p.numel() for n, p in model.named_parameters() if not p.requires_grad and "embed" not in n)
+    frozen = sum(weights_in(p) for n, p in model.named_parameters() if not p.requires_grad and "embed" not in n)
     adapter = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    return 4.0 * frozen + 6.0 * adapter
+    return float(4 * frozen + 6 * adapter)
+
+
+def weights_in(parameter: Any) -> int:
+    """Weights of a parameter; a 4-bit one packs two into each of its bytes."""
+    state = getattr(parameter, "quant_state", None)
+    return int(parameter.numel() if state is None else state.shape.numel())

@@ -113,7 +113,8 @@ def facts_of(run: TrainRun, trained: Trained) -> dict[str, str]:
     facts = {
         "Family": run.family,
         "Base": f"{run.base_model.name} ({run.base_model.digest[7:19]})",
-        "Method": f"{run.method}, rank {h.rank}, alpha {h.alpha:g}" + (", rank-stabilized" if h.rank_stabilized else ""),
+        "Method": f"{run.method}, rank {h.rank}, alpha {h.alpha:g}"
+        + (", rank-stabilized" if h.rank_stabilized else ""),
         "Steps": f"{taken.step} of {h.global_batch_size} examples, {h.epochs:g} epoch(s)",
         "Tokens": f"{taken.tokens:,} ({taken.tokens / max(taken.seconds, 1e-9):,.0f} per second)",
         "Duration": f"{taken.seconds:.0f} s of steps",
@@ -170,7 +171,7 @@ def _manifest(run: TrainRun, trained: Trained, config: Mapping[str, Any], files:
             packages=machine.packages(),
             data=list(trained.prepared.files),
             hyperparameters=run.hyperparameters.wire(),
-            run=run.model_dump(mode="json", by_alias=True, exclude_none=True, exclude={"golden"}),
+            run=_to_repeat(run, trained),
             memory=trained.course.plan,
             flops=trained.taken.flops,
             licenses={"adapter": run.license} if run.license else {},
@@ -178,3 +179,9 @@ def _manifest(run: TrainRun, trained: Trained, config: Mapping[str, Any], files:
             metrics=trained.metrics(),
         ),
     )
+
+
+def _to_repeat(run: TrainRun, trained: Trained) -> dict[str, Any]:
+    """The run as `reproduce` needs it: golden samples only where they decided which rows were learned."""
+    decided = trained.prepared.curated.report.dropped_leaks > 0
+    return run.model_dump(mode="json", by_alias=True, exclude_none=True, exclude=set() if decided else {"golden"})

@@ -22,6 +22,7 @@ class Settings:
     scratch: Path  # the only writable folder besides the store
     judge_token_file: Path  # from the judge's Secret; absent when the judge asks for none
     store_patience: float  # seconds in which temporary errors of the store are retried
+    scratch_bytes: int | None = None  # what may lie in scratch; above it the pod would be evicted
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> Settings:
@@ -32,6 +33,7 @@ class Settings:
             scratch=Path(env.get("CLARA_SCRATCH_DIR", places.SCRATCH_DIR)),
             judge_token_file=Path(env.get("CLARA_JUDGE_TOKEN_FILE", places.JUDGE_TOKEN_FILE)),
             store_patience=float(env.get("CLARA_STORE_PATIENCE_SECONDS", "120")),
+            scratch_bytes=int(env[places.ENV_SCRATCH_BYTES]) if env.get(places.ENV_SCRATCH_BYTES) else None,
         )
 
     def prepare_process(self, env: MutableMapping[str, str]) -> None:

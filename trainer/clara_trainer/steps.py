@@ -131,7 +131,9 @@ def take_all(course: Course, checkpoints: Checkpoints, reporter: Reporter, stop:
             taken.validation_loss = validation_loss(course)
             if taken.points and taken.points[-1][0] == taken.step:
                 taken.points[-1] = [*taken.points[-1][:5], taken.validation_loss]
-        report(reporter, taken, course, checkpoints, loss=loss, tokens_per_second=tokens / (time.monotonic() - step_began))
+        report(
+            reporter, taken, course, checkpoints, loss=loss, tokens_per_second=tokens / (time.monotonic() - step_began)
+        )
         if taken.step % every == 0 and taken.step < course.total and not checkpoints.busy:
             checkpoints.save(snapshot(course, taken))
         if stop.requested:
@@ -249,7 +251,6 @@ def validation_steps(course: Course) -> set[int]:
     return {*ends[stride - 1 :: stride], course.total}
 
 
-@torch.inference_mode()
 def validation_loss(course: Course) -> float:
     """Mean loss per supervised token of the held-out rows."""
     course.model.eval()
@@ -258,7 +259,7 @@ def validation_loss(course: Course) -> float:
     total = 0.0
     for chunk in chunks:
         batch = pack(chunk) if course.packed else pad(chunk, filler=course.filler)
-        with autocast(course.device):
+        with torch.inference_mode(), autocast(course.device):
             total += float(log_likelihood(course.model, batch.to(course.device)))
     course.model.train()
     return total / supervised(course.validation)
@@ -293,11 +294,18 @@ def resume(course: Course, checkpoints: Checkpoints) -> Taken:
         return Taken()
     description = found.description
     if description.total_steps != course.total:
-        raise Failure("Bug", f"the checkpoint is of a run of {description.total_steps} steps, this one has {course.total}")
+        raise Failure(
+            "Bug", f"the checkpoint is of a run of {description.total_steps} steps, this one has {course.total}"
+        )
     restore(course.model, course.optimizer, found.tensors)
     if description.memory is not None and description.memory.micro_batch_size < course.plan.micro_batch_size:
         use(course, description.memory)  # what did not fit then does not fit now
-    log.info("resumed at step %d of %d", description.step, course.total, extra={"fields": {"resumedFromStep": description.step}})
+    log.info(
+        "resumed at step %d of %d",
+        description.step,
+        course.total,
+        extra={"fields": {"resumedFromStep": description.step}},
+    )
     return Taken(
         step=description.step,
         tokens=description.tokens,

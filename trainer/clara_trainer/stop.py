@@ -1,4 +1,4 @@
-"""SIGTERM while steps are taken: finish the pass at hand, save, end. For steps.py; elsewhere SIGTERM unwinds at once (outcome.py)."""
+"""SIGTERM while steps are taken: finish the pass at hand, save, end. Elsewhere it unwinds at once (outcome.py). For train.py."""
 
 from __future__ import annotations
 

@@ -13,9 +13,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from clara_api.training_job import DataReport
-
-from clara_trainer.data import MOST_PROBLEMS, DataProblems, Split
 from clara_trainer.rows import Message, Row
 
 IGNORED = -100  # the label that torch's cross entropy leaves out
@@ -31,48 +28,17 @@ class Example:
 
     ids: tuple[int, ...]
     labels: tuple[int, ...]
-    truncated: bool
     cut: int = 0  # tokens beyond maxLength, left out
+
+    @property
+    def truncated(self) -> bool:
+        """Whether something was left out."""
+        return self.cut > 0
 
     @property
     def supervised(self) -> int:
         """Tokens that carry loss: the first token of all has nothing before it."""
         return sum(label != IGNORED for label in self.labels[1:])
-
-
-@dataclass(frozen=True, slots=True)
-class Examples:
-    """The tokenized split."""
-
-    training: tuple[Example, ...]
-    validation: tuple[Example, ...]
-
-    def summary(self, rows: int) -> DataReport:
-        """Counts for the data report, of training examples after weights."""
-        return DataReport(
-            rows=rows,
-            training_rows=len(self.training),
-            validation_rows=len(self.validation),
-            tokens=sum(len(example.ids) for example in self.training),
-            supervised_tokens=sum(example.supervised for example in self.training),
-            truncated_rows=sum(example.truncated for example in self.training),
-        )
-
-
-def tokenize(split: Split, tokenizer: Any, *, max_length: int) -> Examples:
-    """Both halves; DataProblems names the rows that leave nothing to learn."""
-    known: dict[Row, Example] = {}  # weights repeat rows
-    problems: list[str] = []
-    for row in dict.fromkeys((*split.training, *split.validation)):
-        try:
-            known[row] = example_of(row, tokenizer, max_length=max_length)
-        except ValueError as error:
-            problems.append(f"{row.where} {error}")
-            if len(problems) > MOST_PROBLEMS:
-                break
-    if problems:
-        raise DataProblems(problems)
-    return Examples(tuple(known[row] for row in split.training), tuple(known[row] for row in split.validation))
 
 
 def example_of(row: Row, tokenizer: Any, *, max_length: int) -> Example:
@@ -88,7 +54,7 @@ def encode(row: Row, tokenizer: Any, *, max_length: int) -> Example:
     ids, learned = _text(row.text, tokenizer) if row.text else _conversation(row.messages, tokenizer)
     labels = [token if learn else IGNORED for token, learn in zip(ids, learned, strict=True)]
     cut = max(0, len(ids) - max_length)
-    return Example(tuple(ids[:max_length]), tuple(labels[:max_length]), truncated=cut > 0, cut=cut)
+    return Example(tuple(ids[:max_length]), tuple(labels[:max_length]), cut)
 
 
 def nothing_left(example: Example) -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import time
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,7 +22,7 @@ from clara_api.handoff.run import TrainRun
 from clara_api.meta import BaseModelIdentity
 from clara_api.training_job import DryRunReport
 
-from clara_trainer import attention, base_model, curate, data, finish, machine, manifests, memory, methods, steps
+from clara_trainer import attention, base_model, curate, data, finish, machine, manifests, memory, methods, room, steps
 from clara_trainer.checkpoints import Checkpoints
 from clara_trainer.curate import Curated
 from clara_trainer.objects import Objects
@@ -46,7 +47,7 @@ def train(run: TrainRun, objects: Objects, settings: Settings, reporter: Reporte
     if run.dry_run:
         return dry_run(course, prepared.curated)
     checkpoints = Checkpoints(objects, run.run_uri, settings.scratch / "checkpoints", keep=run.checkpoints.keep)
-    trained = take_and_measure(run, course, prepared, checkpoints, settings, reporter)
+    trained = take_and_measure(run, course, prepared, checkpoints, settings.scratch / "adapter", reporter)
     reporter.say("publishes the artifact")
     manifest = publish(run, trained, objects)
     checkpoints.forget()
@@ -72,8 +73,9 @@ def prepare(run: TrainRun, objects: Objects, settings: Settings, reporter: Repor
     """Everything before the first step."""
     # The data first: they are quick to check, and most runs that fail, fail here.
     reporter.say("reads and checks the data")
+    room.check(run, objects, settings)
     files = data.read(data.fetch(run.data, objects, settings.scratch / "data"))
-    data_digest = check_unchanged(files, run, objects)
+    check_unchanged(files, run, objects)
 
     # The base is proven before any of its files is parsed, and its tokenizer decides what a row is.
     reporter.say(f"fetches and verifies the base {run.base_model.name}")
@@ -81,7 +83,7 @@ def prepare(run: TrainRun, objects: Objects, settings: Settings, reporter: Repor
     start = fetch_start(run, objects, settings.scratch / "start")
     tokenizer = base_model.load_tokenizer(base)
     reporter.say("curates and tokenizes the data")
-    curated = with_digest(curate.curate(files, run, tokenizer), data_digest)
+    curated = curate.curate(files, run, tokenizer)
 
     # Seeds before weights: the adapter's first values are random numbers too.
     reporter.say("loads the base")
@@ -92,7 +94,7 @@ def prepare(run: TrainRun, objects: Objects, settings: Settings, reporter: Repor
 
 
 def take_and_measure(
-    run: TrainRun, course: Course, prepared: Prepared, checkpoints: Checkpoints, settings: Settings, reporter: Reporter
+    run: TrainRun, course: Course, prepared: Prepared, checkpoints: Checkpoints, folder: Path, reporter: Reporter
 ) -> Trained:
     """All steps, then the adapter as engines will load it, with its fingerprint."""
     with on_request() as stop:
@@ -102,19 +104,8 @@ def take_and_measure(
     # Measured on what engines will run; what nobody can observe must not be called a success silently.
     reporter.say("measures the fingerprint")
     course.model.eval()
-    folder = settings.scratch / "adapter"
     finished = finish.finish(course.model, prepared.tokenizer, run, prepared.base, folder)
     return Trained(folder, finished, prepared, course, taken)
-
-
-def with_digest(curated: Curated, digest: str) -> Curated:
-    """The data report also says which bytes it is about."""
-    return Curated(
-        curated.training,
-        curated.validation,
-        curated.report.model_copy(update={"digest": digest or None}),
-        curated.details,
-    )
 
 
 def make_deterministic(seed: int) -> int:

@@ -28,6 +28,7 @@ RUN_FILE = "/clara/run/run.json"
 CA_FILE = "/clara/run/ca.crt"
 DATA_DIR = "/clara/data"  # ConfigMap sources: /clara/data/<index>/<key>
 SCRATCH_DIR = "/clara/scratch"
+ENV_SCRATCH_BYTES = "CLARA_SCRATCH_BYTES"  # spec.scratch: above it the kubelet evicts the pod
 VOLUME_ROOT = "/clara/volumes"  # volume://CLAIM/PATH is /clara/volumes/CLAIM/PATH
 TOKEN_FILE = "/clara/token/token"  # projected progress token
 JUDGE_TOKEN_FILE = "/clara/judge/token"

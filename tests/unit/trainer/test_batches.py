@@ -25,14 +25,14 @@ def test_packed_groups_are_about_equally_long():
 
 
 def test_padding_is_neither_attended_to_nor_learned():
-    batch = pad([Example((5, 6), (IGNORED, 6), False), Example((7, 8, 9), (IGNORED, 8, 9), False)], filler=0)
+    batch = pad([Example((5, 6), (IGNORED, 6)), Example((7, 8, 9), (IGNORED, 8, 9))], filler=0)
     assert batch.input_ids.tolist() == [[5, 6, 0], [7, 8, 9]]
     assert batch.attention_mask.tolist() == [[1, 1, 0], [1, 1, 1]]
     assert batch.targets.tolist() == [6, 8, 9]
 
 
 def test_the_first_token_of_a_packed_example_is_predicted_by_nothing():
-    batch = pack([Example((5, 6), (5, 6), False), Example((7, 8, 9), (7, 8, 9), False)])
+    batch = pack([Example((5, 6), (5, 6)), Example((7, 8, 9), (7, 8, 9))])
     assert batch.targets.tolist() == [6, 8, 9]
     assert batch.keep.tolist() == [0, 2, 3]
     assert batch.position_ids.tolist() == [[0, 1, 0, 1, 2]]
@@ -71,11 +71,11 @@ def test_a_model_that_mixes_packed_examples_is_not_packed(monkeypatch):
     model = adapter()
     base = model.get_base_model()
     forward = base.model.forward
-    monkeypatch.setattr(
-        base.model,
-        "forward",
-        lambda *a, position_ids=None, cu_seq_lens_q=None, cu_seq_lens_k=None, **k: forward(*a, **k),
-    )
+
+    def careless(*args, position_ids=None, cu_seq_lens_q=None, cu_seq_lens_k=None, **more):
+        return forward(*args, **more)
+
+    monkeypatch.setattr(base.model, "forward", careless)
     assert not attention.choose(model, examples(4), wanted=True)
     assert model.config._attn_implementation == "sdpa"
 

@@ -1,9 +1,8 @@
 """Only what the assistant says is learned."""
 
 import pytest
-from clara_trainer.data import DataProblems, Split
 from clara_trainer.rows import Message, Row
-from clara_trainer.tokens import IGNORED, example_of, tokenize
+from clara_trainer.tokens import IGNORED, example_of
 from trainer_lab import MARKED_TEMPLATE, PLAIN_TEMPLATE, tiny_tokenizer
 
 CONVERSATION = Row(
@@ -42,23 +41,23 @@ def test_of_plain_text_everything_is_learned_also_where_it_ends():
     assert example.ids[-1] == tokenizer.eos_token_id
 
 
-def test_an_answer_beyond_the_longest_length_is_a_problem_with_its_line():
+def test_an_answer_beyond_the_longest_length_is_a_problem():
     tokenizer = tiny_tokenizer(MARKED_TEMPLATE)
     row = Row("a.jsonl", 9, messages=(Message("user", "Wann? " * 50), Message("assistant", "Ja.")))
-    with pytest.raises(DataProblems, match=r"line 9 of a\.jsonl begins its answer after maxLength \(16 tokens\)"):
-        tokenize(Split((row,), ()), tokenizer, max_length=16)
+    with pytest.raises(ValueError, match=r"begins its answer after maxLength \(16 tokens\)"):
+        example_of(row, tokenizer, max_length=16)
 
 
 def test_a_template_that_rewrites_earlier_turns_is_refused_not_guessed():
     rewriting = "{% for m in messages %}{{ loop.length }}{{ m.content }}<|end|>{% endfor %}"
-    with pytest.raises(DataProblems, match="rewrites earlier turns"):
-        tokenize(Split((CONVERSATION,), ()), tiny_tokenizer(rewriting), max_length=500)
+    with pytest.raises(ValueError, match="rewrites earlier turns"):
+        example_of(CONVERSATION, tiny_tokenizer(rewriting), max_length=500)
 
 
-def test_what_the_template_itself_refuses_is_told_with_the_line():
+def test_what_the_template_itself_refuses_is_told():
     refusing = "{{ raise_exception('keine Systemnachricht') }}"
-    with pytest.raises(DataProblems, match=r"line 3 of a\.jsonl is refused by .* \(keine Systemnachricht\)"):
-        tokenize(Split((CONVERSATION,), ()), tiny_tokenizer(refusing), max_length=500)
+    with pytest.raises(ValueError, match=r"is refused by .* \(keine Systemnachricht\)"):
+        example_of(CONVERSATION, tiny_tokenizer(refusing), max_length=500)
 
 
 def test_a_template_that_writes_the_date_gives_the_same_tokens_every_day():
@@ -72,11 +71,3 @@ def test_it_is_told_how_much_was_cut():
     cut = example_of(CONVERSATION, tiny_tokenizer(), max_length=40)
     assert (whole.truncated, whole.cut) == (False, 0)
     assert (cut.truncated, len(cut.ids) + cut.cut) == (True, len(whole.ids))
-
-
-def test_repeated_rows_count_in_the_summary():
-    tokenizer = tiny_tokenizer(MARKED_TEMPLATE)
-    summary = tokenize(Split((CONVERSATION, CONVERSATION), (CONVERSATION,)), tokenizer, max_length=40).summary(rows=2)
-    assert (summary.rows, summary.training_rows, summary.validation_rows) == (2, 2, 1)
-    assert summary.truncated_rows == 2
-    assert summary.tokens == 80

@@ -1,0 +1,61 @@
+"""Is there room in scratch for what will be fetched? Asked before a byte is copied. Called by train.py.
+
+A pod that fills its scratch space is evicted by the kubelet, and its Job makes another, which is evicted too: the cluster would
+repeat it for ever. So the sizes that the store tells are added up first.
+"""
+
+from __future__ import annotations
+
+import shutil
+
+from clara_api.digests import is_base_model_file
+from clara_api.handoff.run import TrainRun
+
+from clara_trainer.objects import Objects
+from clara_trainer.outcome import Failure
+from clara_trainer.settings import Settings
+
+SPARE = 64 << 20  # bytes: adapter, checkpoints on their way, caches
+
+
+def check(run: TrainRun, objects: Objects, settings: Settings) -> None:
+    """Failure DiskFull when base and data do not fit into spec.scratch, or onto the node's disk."""
+    needed = base_bytes(run, objects) + data_bytes(run, objects) + SPARE
+    free = shutil.disk_usage(settings.scratch).free
+    limit = free if settings.scratch_bytes is None else settings.scratch_bytes
+    if needed > limit:
+        message = (
+            f"base and data need {mib(needed)} MiB of scratch space, spec.scratch gives {mib(limit)} MiB; raise it"
+        )
+        raise Failure("DiskFull", message)
+    if needed > free:
+        message = f"base and data need {mib(needed)} MiB of scratch space, the node has {mib(free)} MiB left"
+        raise Failure("DiskFull", f"{message}; choose another node by spec.scheduling, or free its disk")
+
+
+def base_bytes(run: TrainRun, objects: Objects) -> int:
+    """Size of the base at the first place that has one; 0 when none does, which fetching it will explain."""
+    for uri in (run.base_model.uri, *run.base_model.mirrors):
+        try:
+            entries = objects.list(uri)
+        except Failure:
+            continue
+        if size := sum(entry.size for entry in entries if is_base_model_file(entry.path)):
+            return size
+    return 0
+
+
+def data_bytes(run: TrainRun, objects: Objects) -> int:
+    """Size of all sources in the store."""
+    total = 0
+    for source in run.data:
+        if source.uri is None:
+            continue
+        alone = None if source.uri.endswith("/") else objects.size(source.uri)
+        total += alone if alone is not None else sum(entry.size for entry in objects.list(source.uri))
+    return total
+
+
+def mib(size: int) -> int:
+    """Rounded up."""
+    return -(-size // (1 << 20))
