@@ -6,6 +6,7 @@ A mask over the whole row would be right too, but costs the square of the row in
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Sequence
 from typing import Any
@@ -23,7 +24,7 @@ TOLERANCE = 2e-2  # of the largest logit's size; bfloat16 rounds at 4e-3, a look
 log = logging.getLogger(__name__)
 
 
-def packed_attention(
+def packed_attention(  # noqa: PLR0917 - transformers' signature
     module: torch.nn.Module,
     query: torch.Tensor,
     key: torch.Tensor,
@@ -69,7 +70,7 @@ def packed_attention(
             query[:, :, a:b], key[:, :, a:b], value[:, :, a:b], dropout_p=dropout, scale=scaling, is_causal=True,
             enable_gqa=grouped,
         )
-        for a, b in zip(marks, marks[1:], strict=False)
+        for a, b in itertools.pairwise(marks)
     ]  # fmt: skip
     return torch.cat(parts, dim=2).transpose(1, 2), None
 

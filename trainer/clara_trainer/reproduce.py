@@ -51,7 +51,9 @@ def reproduce(wanted: ReproduceRun, objects: Objects, settings: Settings, report
     course, prepared = prepare(run, objects, settings, reporter)
     check_data(manifest.provenance.data, prepared.files)
     nowhere = Checkpoints(objects, "", settings.scratch / "checkpoints", keep=1)
-    trained = take_and_measure(run, course, prepared, nowhere, settings.scratch / "adapter", reporter)
+    trained = take_and_measure(
+        run, course, prepared, checkpoints=nowhere, folder=settings.scratch / "adapter", reporter=reporter
+    )
     return verdict(manifest, trained, wanted, objects)
 
 

@@ -47,7 +47,9 @@ def train(run: TrainRun, objects: Objects, settings: Settings, reporter: Reporte
     if run.dry_run:
         return dry_run(course, prepared.curated)
     checkpoints = Checkpoints(objects, run.run_uri, settings.scratch / "checkpoints", keep=run.checkpoints.keep)
-    trained = take_and_measure(run, course, prepared, checkpoints, settings.scratch / "adapter", reporter)
+    trained = take_and_measure(
+        run, course, prepared, checkpoints=checkpoints, folder=settings.scratch / "adapter", reporter=reporter
+    )
     reporter.say("publishes the artifact")
     manifest = publish(run, trained, objects)
     checkpoints.forget()
@@ -94,7 +96,7 @@ def prepare(run: TrainRun, objects: Objects, settings: Settings, reporter: Repor
 
 
 def take_and_measure(
-    run: TrainRun, course: Course, prepared: Prepared, checkpoints: Checkpoints, folder: Path, reporter: Reporter
+    run: TrainRun, course: Course, prepared: Prepared, *, checkpoints: Checkpoints, folder: Path, reporter: Reporter
 ) -> Trained:
     """All steps, then the adapter as engines will load it, with its fingerprint."""
     with on_request() as stop:

@@ -60,7 +60,7 @@ def trained(run, start=None, steps_taken=20):
 def test_every_method_learns_and_its_adapter_has_the_effect_engines_are_asked_to_prove(lab, tmp_path, method):
     run = run_of(lab, method)
     model, losses = trained(run)
-    assert losses[-1] < losses[0] - 0.1
+    assert losses[-1] < losses[0] - 0.03
     done = finish.finish(model, tiny_tokenizer(), run, tiny_base(), tmp_path / "out")
     assert l2(done.fingerprint.vector()) > NOISE_FLOOR
     assert done.dtype == "float32"
