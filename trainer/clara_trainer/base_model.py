@@ -1,7 +1,7 @@
 """Fetch the frozen base to scratch and prove that it is the base that was named, before anything of it is loaded.
 
-Called by train and evaluate. Only files that count in the digest are copied (clara_api.digests), so code beside the weights
-never arrives, and nothing is ever downloaded by name from a hub. Mirrors are other places of the same bytes.
+Called by train, evaluate and finish. Only files that count in the digest are copied (clara_api.digests), so code beside the
+weights never arrives, and nothing is ever downloaded by name from a hub. What cannot be loaded is `BaseModelUnavailable`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 from clara_api.digests import is_base_model_file, listing_digest
 from clara_api.meta import BaseModelRef
 from clara_api.training_job import TrainingBase
@@ -23,27 +24,29 @@ from clara_trainer.manifests import below
 from clara_trainer.objects import Missing, Objects
 from clara_trainer.outcome import Failure, is_out_of_memory
 
+NAMED_TENSORS = 3  # of the missing ones; the first few say which part of a model is not there
+
 log = logging.getLogger(__name__)
 
 
 def fetch_base(base: BaseModelRef, objects: Objects, folder: Path) -> Path:
-    """Copy the base into `folder`; Failure BaseModelUnavailable when no place has it."""
-    places = [base.uri, *(base.mirrors if isinstance(base, TrainingBase) else ())]
+    """Copy the base into `folder` from the first place that has it; Failure BaseModelUnavailable names every place's cause."""
+    mirrors = base.mirrors if isinstance(base, TrainingBase) else []
     causes = []
-    for uri in places:
+    for uri in (base.uri, *mirrors):
+        shutil.rmtree(folder, ignore_errors=True)  # what another place, or an earlier container, left there
         try:
-            return _fetch(base, uri, objects, folder)
-        except Failure as failure:
-            if failure.failure == "StoreUnreachable" and len(places) == 1:
-                raise  # it may come back; nothing is known against the base
-            causes.append(failure.message)
-            log.warning("base %s is not at %s: %s", base.name, uri, failure.message)
-            shutil.rmtree(folder, ignore_errors=True)  # half a base must not complete another
-    cure = "put the named files there, or name the digest that is there"
-    raise Failure("BaseModelUnavailable", f"{'; '.join(causes)}; {cure}")
+            return _copy(base, uri, objects, folder)
+        except Failure as error:
+            if error.failure not in ("BaseModelUnavailable", "StoreUnreachable"):
+                raise
+            log.warning("base %s cannot be had from %s: %s", base.name, uri, error.message)
+            causes.append(error.message)
+    shutil.rmtree(folder, ignore_errors=True)
+    raise Failure("BaseModelUnavailable", "; ".join(causes))
 
 
-def _fetch(base: BaseModelRef, uri: str, objects: Objects, folder: Path) -> Path:
+def _copy(base: BaseModelRef, uri: str, objects: Objects, folder: Path) -> Path:
     entries = [entry for entry in objects.list(uri) if is_base_model_file(entry.path)]
     if not any(entry.path.endswith(".safetensors") for entry in entries):
         raise Failure("BaseModelUnavailable", f"there are no safetensors of base '{base.name}' below {uri}")
@@ -56,44 +59,64 @@ def _fetch(base: BaseModelRef, uri: str, objects: Objects, folder: Path) -> Path
         triples.append((entry.path, copied.size, copied.sha256))
     found = listing_digest(triples)
     if found != base.digest:
-        message = f"base '{base.name}' at {uri} has the digest {found}, but {base.digest} was named"
-        raise Failure("BaseModelUnavailable", message)
-    log.info("base %s is here and verified: %d files from %s", base.name, len(triples), uri)
+        raise Failure(
+            "BaseModelUnavailable",
+            f"base '{base.name}' at {uri} has the digest {found}, but {base.digest} was named; "
+            "put the named files there, or name the digest that is there",
+        )
+    log.info("base %s is here from %s and verified: %d files", base.name, uri, len(triples))
     return folder
 
 
 def load_tokenizer(folder: Path) -> Any:
     """The base's tokenizer, from these files only."""
-    with explained("tokenizer"):
+    with unloadable("tokenizer"):
         return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
 
 
-def load_model(folder: Path, **more: Any) -> Any:
-    """The base's weights: float32 on a CPU (bfloat16 there is slower and rounds the fingerprint away), bfloat16 on a GPU."""
+def dtype() -> Any:
+    """What the base computes in: float32 on a CPU (bfloat16 there is slower and rounds the fingerprint away), bfloat16 on a GPU."""
+    return torch.bfloat16 if torch.cuda.is_available() else torch.float32
+
+
+def load_model(folder: Path, quantization: Any = None) -> Any:
+    """The base's weights on the device, quantised while they are read when a configuration for that is given."""
     on_gpu = torch.cuda.is_available()
-    with explained("model"):
-        model = AutoModelForCausalLM.from_pretrained(
+    quantised = {"quantization_config": quantization, "device_map": {"": 0 if on_gpu else "cpu"}}
+    with unloadable("model"):
+        model, report = AutoModelForCausalLM.from_pretrained(
             folder,
             local_files_only=True,
             trust_remote_code=False,
             use_safetensors=True,
-            dtype=torch.bfloat16 if on_gpu else torch.float32,
-            **more,
+            dtype=dtype(),
+            output_loading_info=True,
+            **(quantised if quantization else {}),
         )
-    return model.to("cuda") if on_gpu and "quantization_config" not in more else model
+        check_complete(report)
+    return model.to("cuda") if on_gpu and not quantization else model
+
+
+def check_complete(report: Any) -> None:
+    """ValueError when transformers filled tensors with random numbers because the files lack them: it only warns."""
+    absent = sorted(str(name) for name in report["missing_keys"])
+    if absent:
+        named = ", ".join(absent[:NAMED_TENSORS])
+        raise ValueError(f"its safetensors lack {len(absent)} tensors of its architecture: {named}")
 
 
 @contextmanager
-def explained(what: str) -> Iterator[None]:
-    """What transformers cannot load is told as BaseModelUnavailable with its cause; memory that runs out stays that."""
+def unloadable(what: str) -> Iterator[None]:
+    """Whatever transformers raises on a base it cannot load, in one sentence. Memory and devices are no fault of the base."""
     try:
         yield
     except Exception as error:
-        if is_out_of_memory(error) or isinstance(error, Failure):
+        if isinstance(error, Failure | torch.AcceleratorError) or is_out_of_memory(error):
             raise
-        first = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        cause = " ".join(str(error).split())[:400] or type(error).__name__
         raise Failure(
             "BaseModelUnavailable",
-            f"the base's {what} cannot be loaded: {first[:300]}; a base needs config, tokenizer and safetensors that this "
-            "version of transformers knows without code of its own",
+            f"the base's {what} cannot be loaded: {cause}; the base needs an architecture that transformers "
+            f"{transformers.__version__} brings (code beside the weights is never run) and whole safetensors: "
+            "put such a base into the store and name its digest",
         ) from error

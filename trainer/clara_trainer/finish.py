@@ -1,90 +1,101 @@
-"""From a trained model to the adapter engines load, measured on what they will run. Called by train.py.
+"""From the trained model to what engines load: the servable adapter on disk, and its fingerprint. Called by train.py, last.
 
-lora     saved as it is, measured as it is
-qlora    measured on the base in its own precision: engines do not run the 4-bit one
-dora     re-fitted to a plain LoRA, measured after that; too far off is no success
+lora    saved as it is, measured where it was trained
+qlora   saved as it is, measured on the plain base: engines do not run the 4-bit one
+dora    re-fitted to a plain LoRA (convert.py), measured after that; too far from what was trained is NotServable
 """
 
 from __future__ import annotations
 
 import gc
+import json
+import logging
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import torch
-from clara_api.fingerprint import Fingerprint, l2
-from clara_api.handoff.artifact import ConversionReport
+from clara_api.fingerprint import Fingerprint
+from clara_api.handoff.artifact import CONFIG, WEIGHTS, ConversionReport
 from clara_api.handoff.run import TrainRun
 from peft import PeftModel
 
-from clara_trainer import convert, fingerprint
-from clara_trainer.base_model import load_model
-from clara_trainer.memory import free_cache
+from clara_trainer import base_model, convert, fingerprint, servable
 from clara_trainer.outcome import Failure
+from clara_trainer.safetensors_header import read_shapes
+
+LARGEST_RANK = 512  # the API's own
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """What lies in the folder, and what loading it must change."""
+    """What is published beside the weights."""
 
     fingerprint: Fingerprint
-    dtype: str
+    dtype: str  # of the base the fingerprint was measured on
     conversion: ConversionReport | None = None
 
 
 def finish(model: Any, tokenizer: Any, run: TrainRun, base: Path, out: Path) -> Finished:
-    """Save adapter_model.safetensors and adapter_config.json into `out`. Failure NotServable when a conversion loses too much."""
+    """Write adapter_model.safetensors and adapter_config.json into `out` and measure what engines will run.
+
+    The model is used up: afterwards it may hold no weights, or another adapter. Failure NotServable when no engine would
+    take the result, or when the conversion changed too much; Diverged when it computes not-a-number.
+    """
     model.eval()
     if run.method == "dora":
-        return _converted(model, tokenizer, run, base, out)
-    model.save_pretrained(out, safe_serialization=True)
-    if run.method == "qlora":
-        _free(model)
-        model = PeftModel.from_pretrained(load_model(base), out).eval()
-    return Finished(measured(model, tokenizer), dtype_of(model))
+        finished = _finish_dora(model, tokenizer, run, out)
+    else:
+        # Not asked whether embeddings were trained: they are not, and peft would look the base up on the hub.
+        model.save_pretrained(out, safe_serialization=True, save_embedding_layers=False)
+        if run.method == "qlora":
+            release(model)
+            model = PeftModel.from_pretrained(base_model.load_model(base), out).eval()
+        finished = measured(model, tokenizer)
+    check_servable(out)
+    return finished
 
 
-def _converted(model: Any, tokenizer: Any, run: TrainRun, base: Path, out: Path) -> Finished:
-    wanted = run.conversion
-    if wanted is None:  # the operator refuses such a job before a pod exists
-        raise Failure("NotServable", "engines do not load DoRA adapters; add spec.conversion {rank: 32}")
-    trained = measured(model, tokenizer)
-    parts = {name: convert.refit(change, wanted.rank) for name, change in convert.changes(model).items()}
-    _free(model)
-    plain = convert.plain(load_model(base), parts, wanted.rank)
-    plain.save_pretrained(out, safe_serialization=True)
-    effect = measured(plain, tokenizer)
-    off = [a - b for a, b in zip(effect.vector(), trained.vector(), strict=True)]
-    report = ConversionReport(
-        from_method="dora",
-        rank=wanted.rank,
-        weight_error=convert.weight_error(parts),
-        logit_error=l2(off) / max(l2(trained.vector()), 1e-12),
-    )
-    if report.logit_error > wanted.max_error:
+def _finish_dora(model: Any, tokenizer: Any, run: TrainRun, out: Path) -> Finished:
+    if run.conversion is None:
+        raise Failure("NotServable", "engines refuse DoRA; add spec.conversion, or use method lora")
+    trained = measured(model, tokenizer).fingerprint
+    weight_error = convert.write_plain_lora(model, run.conversion.rank, out)
+    finished = measured(PeftModel.from_pretrained(model.unload(), out).eval(), tokenizer)
+    error = convert.relative_error(finished.fingerprint, trained)
+    log.info("converted to rank %d: weights off by %.3g, effect by %.3g", run.conversion.rank, weight_error, error)
+    if error > run.conversion.max_error:
         raise Failure(
             "NotServable",
-            f"re-fitted to a LoRA of rank {wanted.rank}, the adapter's effect is off by {report.logit_error:.1%} (at most "
-            f"{wanted.max_error:.1%} is allowed); raise conversion.rank, or train with method lora",
+            f"as a plain LoRA of rank {run.conversion.rank} the adapter's effect is off by {error:.1%}, and "
+            f"conversion.maxError allows {run.conversion.max_error:.1%}; raise conversion.rank, or use method lora",
         )
-    return Finished(effect, dtype_of(plain), report)
+    report = ConversionReport(
+        from_method="dora", rank=run.conversion.rank, weight_error=weight_error, logit_error=error
+    )
+    return Finished(finished.fingerprint, finished.dtype, report)
 
 
-def measured(model: Any, tokenizer: Any) -> Fingerprint:
-    """The fingerprint of this model."""
-    return fingerprint.measure(model, tokenizer, dtype=dtype_of(model))
+def measured(model: Any, tokenizer: Any) -> Finished:
+    """The fingerprint of a model in memory, without a conversion."""
+    dtype = str(model.dtype).removeprefix("torch.")
+    return Finished(fingerprint.measure(model, tokenizer, dtype=dtype), dtype)
 
 
-def dtype_of(model: Any) -> str:
-    """For example 'float32'."""
-    return str(model.dtype).removeprefix("torch.")
-
-
-def _free(model: Any) -> None:
-    """Give the weights' memory back: the base is about to be loaded again, and both at once may not fit."""
-    device = next(model.parameters()).device
-    for parameter in model.parameters():
-        parameter.data = torch.empty(0, device=device)
+def release(model: Any) -> None:
+    """Give a model's memory back although others still hold it: two bases at once may not fit."""
+    for tensor in chain(model.parameters(), model.buffers()):
+        tensor.data = torch.empty(0, dtype=tensor.dtype)
     gc.collect()
-    free_cache(device)
+    torch.cuda.empty_cache()
+
+
+def check_servable(adapter: Path) -> None:
+    """The same questions evaluation and engines ask, before anything is published."""
+    config = json.loads((adapter / CONFIG).read_bytes())
+    problem = servable.config_problem(config, max_lora_rank=LARGEST_RANK)
+    if problem := problem or servable.tensor_problem(read_shapes(adapter / WEIGHTS), config):
+        raise Failure("NotServable", f"engines would refuse the adapter: {problem}")

@@ -1,201 +1,179 @@
-"""Each method learns, is saved as a plain LoRA that engines load, and does there what it did in training."""
+"""Each method learns, repeats itself, and refuses what it cannot do."""
 
 import json
-import socket
+import shutil
 
 import pytest
 import torch
-from clara_api.fingerprint import NOISE_FLOOR, compare, l2
-from clara_api.handoff.run import TrainRun
-from clara_trainer import attention, base_model, convert, finish, methods, steps
-from clara_trainer.memory import first_plan, flops_per_token
+from clara_trainer import methods
 from clara_trainer.outcome import Failure
-from clara_trainer.servable import config_problem
-from clara_trainer.steps import Course, optimizer_for
-from clara_trainer.stop import Stop
-from peft import PeftModel
-from trainer_lab import Lab, tiny_base, tiny_tokenizer
-from training_bench import examples
+from trained import a_run, adapted, learn, learned, logits
+from trainer_lab import tiny_base
 
-PLAIN = {"method": "lora"}
-STABLE = {"method": "lora", "hyperparameters": {"rankStabilized": True}}
-QUANTISED = {"method": "qlora"}
-DORA = {"method": "dora", "conversion": {"rank": 32, "maxError": 0.2}}
-METHODS = {"lora": PLAIN, "rslora": STABLE, "qlora": QUANTISED, "dora": DORA}
+METHODS = ("lora", "qlora", "dora")
 
 
-def run_of(lab, method):
-    changes = METHODS[method]
-    run = lab.train_run(epochs=7, **changes.get("hyperparameters", {}))
-    return TrainRun.model_validate(run | {k: v for k, v in changes.items() if k != "hyperparameters"})
+def trainable(model):
+    return {name: value.detach().clone() for name, value in model.named_parameters() if value.requires_grad}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_twenty_steps_change_the_adapter_alone_and_lower_the_loss(tmp_path, method):
+    model = adapted(a_run(tmp_path, method))
+    before, frozen = trainable(model), {n: p.clone() for n, p in model.named_parameters() if not p.requires_grad}
+    losses = learn(model)
+    assert losses[-1] < losses[0] - 0.2
+    assert all(".lora_" in name for name in before)
+    assert all(not torch.equal(value, before[name]) for name, value in trainable(model).items())
+    assert all(torch.equal(value, dict(model.named_parameters())[name]) for name, value in frozen.items())
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_seed_alone_decides_the_first_values(tmp_path, method):
+    run = a_run(tmp_path, method, seed=5)
+    first = trainable(adapted(run))
+    torch.rand(7)  # whatever was drawn before
+    second = trainable(adapted(run))
+    other = trainable(adapted(a_run(tmp_path / "other", method, seed=6)))
+    assert all(torch.equal(second[name], value) for name, value in first.items())
+    assert any(not torch.equal(other[name], value) for name, value in first.items())
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_linear_layer_but_the_head_is_adapted(tmp_path, method):
+    names = {
+        name.partition(".lora_")[0].removeprefix("base_model.model.")
+        for name in trainable(adapted(a_run(tmp_path, method)))
+    }
+    assert names == set(methods.linear_layers(methods.load(tiny_base(), "lora")))
+    assert len(names) == 14
+
+
+def test_rank_stabilised_scales_by_the_root_of_the_rank(tmp_path):
+    plain = adapted(a_run(tmp_path, rank=16, alpha=8))
+    stabilised = adapted(a_run(tmp_path / "rs", rank=16, alpha=8, rankStabilized=True))
+    q_proj = "base_model.model.model.layers.0.self_attn.q_proj"
+    assert plain.get_submodule(q_proj).scaling == {"default": 0.5}
+    assert stabilised.get_submodule(q_proj).scaling == {"default": 2.0}
+
+
+def test_the_base_of_qlora_is_nf4_with_double_quantisation():
+    model = methods.load(tiny_base(), "qlora")
+    weight = model.get_submodule("model.layers.0.mlp.up_proj").weight
+    assert (weight.dtype, weight.quant_type, weight.quant_state.nested) == (torch.uint8, "nf4", True)
+    assert model.lm_head.weight.dtype == torch.float32
+
+
+def test_gradients_reach_every_adapter_of_qlora_through_checkpointed_blocks(tmp_path):
+    model = adapted(a_run(tmp_path, "qlora"))
+    assert model.get_input_embeddings()(torch.tensor([[1]])).requires_grad
+    model.gradient_checkpointing_enable()
+    before = trainable(model)
+    learn(model, steps=2)
+    assert all(not torch.equal(value, before[name]) for name, value in trainable(model).items())
+
+
+def test_an_evaluation_between_steps_never_repacks_the_four_bit_weights(monkeypatch, tmp_path):
+    monkeypatch.setattr("bitsandbytes.nn.modules.has_avx512bf16", lambda: True)  # as on newer CPUs
+    model = adapted(a_run(tmp_path, "qlora"))
+    learn(model, steps=2)
+    logits(model)
+    losses = learn(model, steps=10)
+    assert losses[-1] < losses[0]
+
+
+def test_a_base_that_is_quantised_already_is_no_base_for_qlora(tmp_path):
+    shutil.copytree(tiny_base(), tmp_path / "base")
+    config = json.loads((tmp_path / "base" / "config.json").read_text())
+    config["quantization_config"] = {"quant_method": "gptq", "bits": 4}
+    (tmp_path / "base" / "config.json").write_text(json.dumps(config))
+    with pytest.raises(Failure, match=r"quantised already \(gptq\); name the unquantised base, or use method lora"):
+        methods.load(tmp_path / "base", "qlora")
+
+
+def test_odd_widths_are_refused_by_name_before_training(tmp_path):
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    config = LlamaConfig(
+        vocab_size=64,
+        hidden_size=32,
+        intermediate_size=33,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+    )
+    LlamaForCausalLM(config).save_pretrained(tmp_path)
+    with pytest.raises(Failure, match=r"'model\.layers\.0\.mlp\.down_proj' reads 33 values.*use method lora"):
+        methods.load(tmp_path, "qlora")
+
+
+def test_dora_without_a_conversion_ends_before_a_step_is_taken(tmp_path):
+    with pytest.raises(Failure, match=r"engines refuse DoRA; add spec\.conversion, or use method lora") as error:
+        adapted(a_run(tmp_path, "dora", fields={"conversion": None}))
+    assert error.value.failure == "NotServable"
+
+
+# -- continuing an adapter
 
 
 @pytest.fixture
-def lab(tmp_path):
-    torch.set_num_threads(1)
-    return Lab(tmp_path)
+def start(tmp_path):
+    """A saved rsLoRA of rank 4 and alpha 8, and its logits."""
+    model = learned(a_run(tmp_path / "start", rankStabilized=True))
+    model.save_pretrained(tmp_path / "saved", save_embedding_layers=False)
+    return tmp_path / "saved", logits(model)
 
 
-def started(run, start=None):
-    torch.manual_seed(1)
-    model = methods.adapt(methods.load(tiny_base(), run.method), run, start)
-    attention.use_packed(model)
-    return model
+def continuing(tmp_path, method="lora", **hyperparameters):
+    """A run that says of the adapter only what is given here; the rest is the profile's."""
+    return a_run(tmp_path / "next", method, fields={"hyperparameters": hyperparameters})
 
 
-def trained(run, start=None, steps_taken=20):
-    """The model after some steps, and the losses of the first and the last."""
-    model = started(run, start)
-    rows = examples(24)
-    plan = first_plan(run.hyperparameters, [20] * 24, on_gpu=False)
-    course = Course(
-        model, optimizer_for(model, 5e-3), rows, (), run.hyperparameters, plan, True, 0, torch.device("cpu")
-    )
-    course.total = steps_taken
-    losses = [steps.take_step(course, step, Stop()) for step in range(steps_taken)]
-    return model, losses
+def test_a_continued_adapter_begins_where_it_ended_and_goes_on(tmp_path, start):
+    folder, expected = start
+    model = adapted(continuing(tmp_path, dropout=0.1), folder)
+    assert torch.allclose(logits(model), expected, atol=1e-6)
+    config = model.peft_config["default"]
+    assert (config.r, config.lora_alpha, config.use_rslora, config.lora_dropout) == (4, 8, True, 0.1)
+    losses = learn(model, rate=1e-3)
+    assert losses[-1] < losses[0]
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_every_method_learns_and_its_adapter_has_the_effect_engines_are_asked_to_prove(lab, tmp_path, method):
-    run = run_of(lab, method)
-    model, losses = trained(run)
-    assert losses[-1] < losses[0] - 0.03
-    done = finish.finish(model, tiny_tokenizer(), run, tiny_base(), tmp_path / "out")
-    assert l2(done.fingerprint.vector()) > NOISE_FLOOR
-    assert done.dtype == "float32"
-
-    config = json.loads((tmp_path / "out" / "adapter_config.json").read_bytes())
-    assert config_problem(config, max_lora_rank=64) is None
-    reloaded = PeftModel.from_pretrained(base_model.load_model(tiny_base()), tmp_path / "out").eval()
-    measured = finish.measured(reloaded, tiny_tokenizer())
-    assert compare(done.fingerprint.vector(), measured.vector(), noise=0).cosine > 0.9999
+def test_an_adapter_can_be_continued_on_the_base_in_four_bits(tmp_path, start):
+    model = adapted(continuing(tmp_path, "qlora"), start[0])
+    losses = learn(model, rate=1e-3)
+    assert losses[-1] < losses[0]
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_the_same_seed_begins_with_the_same_weights(lab, method):
-    run = run_of(lab, method)
-    first, second = (started(run).state_dict() for _ in range(2))
-    assert all(torch.equal(first[name], second[name]) for name in first if "lora_" in name)
-
-
-def test_the_base_of_qlora_is_four_bits_wide(lab):
-    model = started(run_of(lab, "qlora"))
-    packed = [m for m in model.modules() if type(m).__module__.startswith("bitsandbytes")]
-    assert len(packed) == 14  # seven in each of two layers; the head stays as it is
-    assert all(m.weight.dtype == torch.uint8 for m in packed)
-    assert flops_per_token(model) == pytest.approx(flops_per_token(started(run_of(lab, "lora"))))
-
-
-def test_loading_a_four_bit_base_asks_nothing_of_the_network(lab, monkeypatch):
-    def refuse(*args, **kwargs):
-        raise AssertionError("a connection was opened")
-
-    monkeypatch.setattr(socket.socket, "connect", refuse)
-    monkeypatch.setattr(socket, "getaddrinfo", refuse)
-    trained(run_of(lab, "qlora"), steps_taken=1)
-
-
-def test_the_scale_of_rank_stabilized_adapters_is_alpha_by_the_root_of_the_rank(lab):
-    plain, stable = started(run_of(lab, "lora")), started(run_of(lab, "rslora"))
-    name = "base_model.model.model.layers.0.mlp.up_proj"
-    scale = {m.get_submodule(name).scaling["default"] for m in (plain,)}, stable.get_submodule(name).scaling["default"]
-    assert scale == ({8 / 4}, 8 / 4**0.5)
-
-
-# -- DoRA → LoRA ------------------------------------------------------------------------------------------------------------
-def logits(model, ids=tuple(range(6, 40))):
-    with torch.inference_mode():
-        return model(input_ids=torch.tensor([ids])).logits
-
-
-def test_a_dora_adapter_refitted_at_full_rank_is_the_same_model(lab):
-    model, _ = trained(run_of(lab, "dora"))
-    model.eval()
-    expected = logits(model)
-    parts = {name: convert.refit(change, 64) for name, change in convert.changes(model).items()}
-    assert len(parts) == 14
-    plain = convert.plain(base_model.load_model(tiny_base()), parts, 64)
-    assert (logits(plain) - expected).abs().max() < 1e-4
-    merged = model.merge_and_unload()
-    assert (logits(merged) - expected).abs().max() < 1e-4
-    assert convert.weight_error(parts) < 1e-4
-
-
-def test_the_error_of_a_lower_rank_is_measured_and_falls_with_the_rank(lab):
-    model, _ = trained(run_of(lab, "dora"))
-    errors = []
-    for rank in (1, 4, 16, 32):
-        parts = {name: convert.refit(change, rank) for name, change in convert.changes(model).items()}
-        errors.append(convert.weight_error(parts))
-    assert errors == sorted(errors, reverse=True)
-    assert errors[0] > 0.1
-    assert errors[-1] < 1e-4
-
-
-def test_the_randomised_refit_of_large_matrices_is_nearly_the_best_one(monkeypatch):
-    torch.manual_seed(3)
-    change = torch.randn(300, 8) @ torch.randn(8, 200) + 0.01 * torch.randn(300, 200)
-    best = convert.refit(change, 8)
-    monkeypatch.setattr(convert, "EXACT_UP_TO", 100)
-    randomised = convert.refit(change, 8)
-    assert randomised.lost < best.lost * 1.01
-    assert torch.equal(randomised.up, convert.refit(change, 8).up)
-
-
-def test_a_conversion_that_loses_too_much_is_no_success(lab, tmp_path):
-    run = run_of(lab, "dora").model_copy(update={"conversion": None})
-    strict = run.model_validate(run.wire() | {"conversion": {"rank": 1, "maxError": 0.0001}})
-    model, _ = trained(run_of(lab, "dora"))
-    with pytest.raises(Failure, match=r"rank 1, the adapter's effect is off by .*; raise conversion\.rank") as failed:
-        finish.finish(model, tiny_tokenizer(), strict, tiny_base(), tmp_path / "out")
-    assert failed.value.failure == "NotServable"
-
-
-# -- continuing ---------------------------------------------------------------------------------------------------------------
-def test_a_continued_adapter_begins_where_the_other_ended(lab, tmp_path):
-    run = run_of(lab, "lora")
-    model, losses = trained(run)
-    model.save_pretrained(tmp_path / "first")
-    _, continued = trained(run, tmp_path / "first")
-    assert continued[0] == pytest.approx(losses[-1], abs=0.35)
-    assert continued[-1] < losses[-1]
-
-
-def test_an_adapter_of_another_shape_is_not_continued(lab, tmp_path):
-    model, _ = trained(run_of(lab, "lora"), steps_taken=1)
-    model.save_pretrained(tmp_path / "first")
-    other = TrainRun.model_validate(lab.train_run(rank=8))
-    with pytest.raises(Failure, match=r"set hyperparameters \{rank: 4, alpha: 8, rankStabilized: false\}"):
-        methods.adapt(methods.load(tiny_base(), "lora"), other, tmp_path / "first")
-
-
-# -- bases that cannot be loaded ----------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
-    ("file", "content", "cause"),
+    ("asked", "words"),
     [
-        ("config.json", b'{"model_type": "no-such-kind"}', "no-such-kind"),
-        ("config.json", b"{", "config"),
-        ("model.safetensors", b"\x08\x00\x00\x00\x00\x00\x00\x00garbage!", "model"),
+        ({"rank": 8}, r"has rank 4, and hyperparameters\.rank asks for 8; leave out hyperparameters\.rank"),
+        ({"alpha": 16}, r"has alpha 8, and hyperparameters\.alpha asks for 16; leave out"),
     ],
 )
-def test_a_base_that_cannot_be_loaded_is_told_with_its_cause(tmp_path, file, content, cause):
-    for path in tiny_base().iterdir():
-        (tmp_path / path.name).write_bytes(path.read_bytes())
-    (tmp_path / file).write_bytes(content)
-    with pytest.raises(Failure, match=cause) as failed:
-        methods.load(tmp_path, "lora")
-    assert failed.value.failure == "BaseModelUnavailable"
+def test_another_rank_or_scale_than_the_adapter_has_is_refused_with_the_cure(tmp_path, start, asked, words):
+    with pytest.raises(Failure, match=words) as error:
+        adapted(continuing(tmp_path, **asked), start[0])
+    assert error.value.failure == "ArtifactInvalid"
 
 
-def test_a_base_comes_from_the_first_place_that_has_the_same_bytes(lab, tmp_path):
-    from clara_api.training_job import TrainingBase
-    from clara_trainer.objects import Objects
+def test_asking_for_what_the_adapter_has_is_fine(tmp_path, start):
+    assert adapted(continuing(tmp_path, rank=4, alpha=8, rankStabilized=True), start[0]).peft_config["default"].r == 4
 
-    objects = Objects(lab.root / "volumes", patience=1)
-    right = lab.base["uri"]
-    base = TrainingBase.model_validate(lab.base | {"uri": "volume://clara-artifacts/models/none", "mirrors": [right]})
-    assert (base_model.fetch_base(base, objects, tmp_path / "base") / "config.json").exists()
-    nowhere = base.model_copy(update={"mirrors": ["volume://clara-artifacts/models/neither"]})
-    with pytest.raises(Failure, match=r"models/none; .*models/neither; put the named files there"):
-        base_model.fetch_base(nowhere, objects, tmp_path / "other")
+
+def test_an_adapter_on_some_of_the_layers_is_not_continued_on_all(tmp_path):
+    from peft import LoraConfig, get_peft_model
+
+    few = get_peft_model(methods.load(tiny_base(), "lora"), LoraConfig(r=4, target_modules=["q_proj", "v_proj"]))
+    few.save_pretrained(tmp_path / "few")
+    with pytest.raises(
+        Failure, match=r"leaves 10 of 14 linear layers alone \(model\.layers\.0\.mlp\.down_proj"
+    ) as error:
+        adapted(continuing(tmp_path), tmp_path / "few")
+    assert "leave out startFrom" in error.value.message
+
+
+def test_a_plain_adapter_is_not_continued_as_dora(tmp_path, start):
+    with pytest.raises(Failure, match="cannot be continued as DoRA; use method lora or qlora"):
+        adapted(continuing(tmp_path, "dora"), start[0])
