@@ -73,6 +73,7 @@ demo: install ## from manifests to answers: train, evaluate, approve, serve, cha
 	@$(BIN)/python hack/demo/demo.py
 
 .PHONY: bench
-bench: .venv/.ready ## measure: the gateway beside nginx and vllm-router; approval to verified, the operator at rest (after make demo)
+bench: .venv/.ready ## measure the gateway, approval to verified, the operator at rest (after make demo), and training beside trl
 	@$(BIN)/python tests/bench/gateway_cpu.py
 	@$(BIN)/python tests/bench/lifecycle.py
+	@$(BIN)/python tests/bench/training.py

@@ -111,6 +111,7 @@ TRAINING_JOB = Kind(
         Rule("self.spec.rerun >= oldSelf.spec.rerun", "rerun can only be raised"),
         Rule("self.spec.profile != 'qlora' || self.spec.method == 'qlora'", "profile qlora needs method qlora"),
         Rule("self.spec.profile != 'continuous' || has(self.spec.startFrom)", "profile continuous needs startFrom"),
+        Rule("!has(self.spec.startFrom) || self.spec.method != 'dora'", "a published adapter is not continued as dora"),
         Rule("!has(self.spec.conversion) || self.spec.method == 'dora'", "only method dora needs a conversion"),
     ),
     selectable=(".spec.family", ".spec.baseModel.name"),

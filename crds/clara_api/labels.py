@@ -14,7 +14,7 @@ TRAINING_JOB = f"{GROUP}/training-job"
 TRAINING_JOB_UID = f"{GROUP}/training-job-uid"  # an Adapter's link to the run that made it: looked up before a POST
 SERVING_DEPLOYMENT = f"{GROUP}/serving-deployment"
 ATTEMPT = f"{GROUP}/attempt"
-PURPOSE = f"{GROUP}/purpose"  # train | recover | evaluate | record | list: what a Job is for
+PURPOSE = f"{GROUP}/purpose"  # train | recover | evaluate | record | list | reproduce: what a Job is for
 ADAPTER = f"{GROUP}/adapter"
 
 SPEC_DIGEST = f"{GROUP}/spec-digest"  # annotation: digest of the engine spec a Deployment was made from
@@ -43,6 +43,7 @@ PURPOSE_RECOVER = "recover"
 PURPOSE_EVALUATE = "evaluate"
 PURPOSE_RECORD = "record"
 PURPOSE_LIST = "list"
+PURPOSE_REPRODUCE = "reproduce"
 
 CHILD_NAME_LIMIT = 52  # a Job adds 11 characters to its pods' names, a label value holds 63
 

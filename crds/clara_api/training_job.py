@@ -196,7 +196,7 @@ class Retry(Model):
         default=4, ge=1, le=16, description="Attempts that may fail; a pod that was only moved does not count."
     )
     max_duration: Duration = Field(
-        default="12h", description="Time from the first pod to the end, in all attempts: 90m, 12h, 3d."
+        default="12h", description="Time in which its pods may run, in all attempts: 90m, 12h, 3d. Raise it to go on."
     )
 
 

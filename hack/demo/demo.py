@@ -2,13 +2,14 @@
 
     1 base and data into the store      4 two adapters trained, evaluated, approved
     2 golden sets and engines           5 three voices side by side
-    3 training jobs                     6 a second version takes over under load
+    3 training jobs, one disturbed      6 a second version takes over under load
 
 Objects are made anew at each run, so nothing is cached that a user would expect to be computed; only the base model is.
 """
 
 from __future__ import annotations
 
+import json
 import sys
 import threading
 import time
@@ -35,6 +36,7 @@ NEXT = f"""
   kubectl get clara -n {NS}                         everything, and whether it works
   kubectl clara review steuerrecht-1.1.0 -n {NS}    what was decided, and on what evidence
   docs/first-adapter.md                               your own rows, in ten minutes"""
+JOBS = ("steuerrecht-first", "baurecht-first")
 T = TypeVar("T")
 
 
@@ -58,7 +60,7 @@ def main() -> None:
     step("put base and data into the store", lambda: chain.fill_store(base))
     step("remove what an earlier demo left", clean)
     step("apply golden sets, engines and training jobs", lambda: apply_all(base))
-    step("train both families", lambda: watch_training(("steuerrecht-first", "baurecht-first")))
+    step("train both families; one pod is killed in the middle", lambda: watch_training(JOBS, kill="baurecht-first"))
     step("evaluate and decide", lambda: decided(("steuerrecht-1.0.0", "baurecht-1.0.0")))
     step("load and verify on both engines", lambda: chain.wait_for("sdep", "verwaltung", NS, seconds=300))
     print(kubectl("get", "tj,adp,gds,sdep", "-n", NS))
@@ -84,8 +86,8 @@ def apply_all(base: chain.Base) -> None:
     )
 
 
-def watch_training(jobs: tuple[str, ...]) -> None:
-    """Live progress until all have succeeded."""
+def watch_training(jobs: tuple[str, ...], kill: str = "") -> None:
+    """Live progress until all have succeeded. The pod of `kill` is evicted once it is half way, as a node drain would."""
     shown = ""
     deadline = time.monotonic() + 900
     while True:
@@ -94,6 +96,10 @@ def watch_training(jobs: tuple[str, ...]) -> None:
         if (text := "  " + "   ".join(lines)) != shown:
             print(text, flush=True)
             shown = text
+        if kill and half_way(dict(zip(jobs, found, strict=True))[kill]):
+            print(f"  ✂ evict the pod of {kill}", flush=True)
+            evict(kill)
+            kill = ""
         states = [chain.condition(obj, "Succeeded") for obj in found]
         for state in states:
             if state.get("status") == "False":
@@ -105,10 +111,27 @@ def watch_training(jobs: tuple[str, ...]) -> None:
         time.sleep(1)
 
 
+def half_way(obj: chain.Object | None) -> bool:
+    """Whether half of the steps are taken."""
+    progress = ((obj or {}).get("status") or {}).get("progress") or {}
+    return 50 <= progress.get("percent", 0) < 95
+
+
+def evict(job: str) -> None:
+    """Through the eviction API: the pod saves a checkpoint, and its Job makes another."""
+    pods = kubectl("get", "pods", "-n", NS, "-l", f"clara.vcc.dev/training-job={job}", "-o", "name").split()
+    for name in (pod.partition("/")[2] for pod in pods):
+        body = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": name, "namespace": NS}}
+        path = f"/api/v1/namespaces/{NS}/pods/{name}/eviction"
+        kubectl("create", "--raw", path, "-f", "-", stdin=json.dumps(body))
+
+
 def progress_line(name: str, obj: chain.Object | None) -> str:
     """One job as people read it."""
     display = ((obj or {}).get("status") or {}).get("display") or {}
-    return f"{name}: {display.get('state', '')} {display.get('progress', '')} loss {display.get('loss') or '-'}"
+    resumed = (((obj or {}).get("status") or {}).get("progress") or {}).get("resumedFromStep")
+    note = f" (resumed at step {resumed})" if resumed else ""
+    return f"{name}: {display.get('state', '')} {display.get('progress', '')} loss {display.get('loss') or '-'}{note}"
 
 
 def decided(adapters: tuple[str, ...]) -> None:

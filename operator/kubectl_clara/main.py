@@ -6,6 +6,7 @@
     kubectl clara withdraw ADAPTER [-n NS]              take the own decision back: the gate speaks again
     kubectl clara doctor [-n NS]                        everything that is not well, with its message
     kubectl clara import [ADAPTER …] [-n NS]            create Adapters again from what lies beside their artifacts
+    kubectl clara reproduce ADAPTER [--approximate]     train it again from its manifest and compare the weights, bit by bit
     kubectl clara key create NAME [--for-namespace NS]  an API key for the gateway, and the Secret entry that admits it
 
 Everything goes through the kubectl of the PATH: its context, its credentials, its rights. Nothing is impersonated.
@@ -25,7 +26,7 @@ from typing import Any
 
 from clara_api import labels
 
-from kubectl_clara import import_job
+from kubectl_clara import import_job, reproduce_job
 from kubectl_clara.show import doctor_lines, review_lines
 
 Object = dict[str, Any]
@@ -161,6 +162,28 @@ def _create(adapter: Object, space: tuple[str, ...]) -> str:
     return "created"
 
 
+def reproduce(options: argparse.Namespace) -> None:
+    """Train again in a pod like the one that trained, publish nothing, say whether the bits are the same."""
+    adapter = _get("adapter", options.adapter, options.namespace)
+    space = ("-n", adapter["metadata"]["namespace"])
+    by_hand = f"python3 -m clara_trainer reproduce {adapter['spec']['artifact']['uri']}"
+    try:
+        job, attempt = reproduce_job.attempt_of(adapter)
+    except ValueError as error:
+        raise Problem(f"{options.adapter} cannot be repeated: {error}") from error
+    chosen = f"{labels.TRAINING_JOB}={job},{labels.PURPOSE}={labels.PURPOSE_TRAIN},{labels.ATTEMPT}={attempt}"
+    found = json.loads(_kubectl("get", "jobs", *space, "-l", chosen, "-o", "json"))["items"]
+    if not found:
+        raise Problem(f"TrainingJob {job} is gone, and with it its pod's template; in the trainer image: {by_hand}")
+    name = f"clara-reproduce-{secrets.token_hex(4)}"
+    made = reproduce_job.build(found[0], adapter, name, approximate=options.approximate)
+    _kubectl("create", "-f", "-", stdin=json.dumps(made))
+    print(f"Job {name} trains {options.adapter} again …", flush=True)
+    _wait_for_end(name, space)
+    print(json.loads(_kubectl("logs", f"job/{name}", *space, "--tail=1"))["message"].removeprefix("done: "))
+    _kubectl("delete", "job", name, *space, "--wait=false")
+
+
 def create_key(options: argparse.Namespace) -> None:
     """Print a new key once, and the Secret entry that holds only its hash."""
     key = f"clara-{secrets.token_urlsafe(32)}"
@@ -191,6 +214,11 @@ def _parser() -> argparse.ArgumentParser:
     check = commands.add_parser("doctor")
     check.add_argument("-n", "--namespace", default="")
     check.set_defaults(run=doctor)
+    again = commands.add_parser("reproduce")
+    again.add_argument("adapter", help="FAMILY-X.Y.Z")
+    again.add_argument("-n", "--namespace", default="")
+    again.add_argument("--approximate", action="store_true", help="accept another machine; compare effects, not bits")
+    again.set_defaults(run=reproduce)
     restore = commands.add_parser("import")
     restore.add_argument("adapters", nargs="*", metavar="ADAPTER", help="FAMILY-X.Y.Z; none: all")
     restore.add_argument("-n", "--namespace", default="")

@@ -30,9 +30,9 @@ log = logging.getLogger(__name__)
 
 
 def fetch_base(base: BaseModelRef, objects: Objects, folder: Path) -> Path:
-    """Copy the base into `folder` from the first place that has it; Failure BaseModelUnavailable names every place's cause."""
+    """Copy the base into `folder` from the first place that has it; the Failure names every place's cause."""
     mirrors = base.mirrors if isinstance(base, TrainingBase) else []
-    causes = []
+    failures = []
     for uri in (base.uri, *mirrors):
         shutil.rmtree(folder, ignore_errors=True)  # what another place, or an earlier container, left there
         try:
@@ -41,9 +41,14 @@ def fetch_base(base: BaseModelRef, objects: Objects, folder: Path) -> Path:
             if error.failure not in ("BaseModelUnavailable", "StoreUnreachable"):
                 raise
             log.warning("base %s cannot be had from %s: %s", base.name, uri, error.message)
-            causes.append(error.message)
+            failures.append(error)
     shutil.rmtree(folder, ignore_errors=True)
-    raise Failure("BaseModelUnavailable", "; ".join(causes))
+    away = all(
+        error.failure == "StoreUnreachable" for error in failures
+    )  # it may come back: no reason for another base
+    raise Failure(
+        "StoreUnreachable" if away else "BaseModelUnavailable", "; ".join(error.message for error in failures)
+    )
 
 
 def _copy(base: BaseModelRef, uri: str, objects: Objects, folder: Path) -> Path:

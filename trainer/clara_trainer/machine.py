@@ -8,7 +8,16 @@ import platform
 from importlib import metadata
 from pathlib import Path
 
-RECORDED_PACKAGES = ("torch", "transformers", "peft", "accelerate", "tokenizers", "safetensors", "numpy")
+RECORDED_PACKAGES = (
+    "torch",
+    "transformers",
+    "peft",
+    "bitsandbytes",
+    "accelerate",
+    "tokenizers",
+    "safetensors",
+    "numpy",
+)
 
 
 def threads() -> int:
