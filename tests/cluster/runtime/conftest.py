@@ -167,7 +167,7 @@ def replica(proxy: ApiProxy, kube: Kube, tmp_path: Path) -> Iterator[Callable[..
     started: list[Replica] = []
 
     def start(name: str, **environment: str) -> Replica:
-        port = 20000 + (os.getpid() * 7 + len(started) * 2) % 20000
+        port = 20000 + (os.getpid() * 7 + len(started) * 2) % 12000  # below the ports that the kernel gives to clients
         output = tmp_path / f"{name}-{len(started)}.log"
         own = {
             "KUBECONFIG": str(tmp_path / "kubeconfig"),
