@@ -35,7 +35,7 @@ check: .venv/.ready ## format, lint, types, layers, rendered files and unit test
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo 2>&1 | tail -3
 	@$(BIN)/python crds/render.py --check
-	@$(BIN)/pytest -q -m "not slow" tests/unit
+	@OMP_NUM_THREADS=1 $(BIN)/pytest -q -n auto --dist loadfile -m "not slow" tests/unit
 
 .PHONY: render
 render: .venv/.ready ## write crds/*.yaml, the chart's copy and docs/conditions.md from the models
