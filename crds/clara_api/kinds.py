@@ -71,6 +71,8 @@ _RECIPE = (
     "data",
     "dataPolicy",
     "validation",
+    "dryRun",
+    "rerun",
 )
 
 

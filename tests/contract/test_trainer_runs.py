@@ -127,3 +127,47 @@ def test_plain_text_and_weights_are_learned_too(lab):
     run["data"].append({"name": "gesetz.jsonl", "uri": "volume://clara-artifacts/data/gesetz.jsonl", "weight": 2.5})
     outcome = lab.do(run | {"validationFraction": 0})
     assert (outcome.data.rows, outcome.data.training_rows) == (32, 24 + 20)
+
+
+def test_a_dry_run_that_is_told_to_stop_says_so_and_reports_no_numbers(lab, monkeypatch):
+    from clara_trainer import steps
+    from clara_trainer.outcome import Terminated
+
+    take_step = steps.take_step
+
+    def told(course, step, stop):
+        stop.requested = True
+        return take_step(course, step, stop)
+
+    monkeypatch.setattr(steps, "take_step", told)
+    with pytest.raises(Terminated):
+        lab.do(lab.train_run() | {"dryRun": True})
+
+
+def test_a_dry_run_measures_and_leaves_nothing(lab):
+    outcome = lab.do(lab.train_run() | {"dryRun": True})
+    assert outcome.dry_run is not None
+    assert (outcome.dry_run.total_steps, outcome.artifact_digest) == (6, None)
+    assert outcome.dry_run.seconds_per_step > 0
+    assert not lab.path(lab.train_run()["artifactUri"]).exists()
+
+
+def test_a_run_stopped_after_its_last_step_is_published_by_the_next_pod_without_another_step(lab, monkeypatch):
+    from clara_trainer import finish, steps
+    from clara_trainer.outcome import Terminated
+
+    run = lab.train_run() | {"runUri": "volume://clara-artifacts/runs/amt/steuerrecht/uid-1/run"}
+    undisturbed = lab.do(lab.train_run("other"))
+
+    def told(*args):
+        raise Terminated()
+
+    with monkeypatch.context() as during:
+        during.setattr(finish, "finish", told)
+        with pytest.raises(Terminated) as stopped:
+            lab.do(run)
+    assert stopped.value.checkpoint_step == 6
+    monkeypatch.setattr(steps, "take_step", lambda *args: pytest.fail("a step was taken twice"))
+    again = lab.do(run)
+    assert again.weights_digest == undisturbed.weights_digest
+    assert again.resumed_from_step == 6

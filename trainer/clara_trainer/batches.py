@@ -133,6 +133,8 @@ def log_likelihood(model: Any, batch: MicroBatch) -> torch.Tensor:
             logits_to_keep=batch.keep,
             use_cache=False,
         ).logits[0]
+        if len(logits) != len(batch.targets):  # a model that computes them all
+            logits = logits[batch.keep]
     else:
         every = model(input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False).logits
         logits = every.flatten(0, 1)[batch.keep]

@@ -44,6 +44,7 @@ class CheckpointFile(Model):
     schema_: str = Field(default="clara.vcc.dev/checkpoint/v1", alias="schema")
     step: int
     total_steps: int
+    learns: str = Field(default="", description="Digest of the examples and of what the adapter began with.")
     sha256: str
     size: int
     interruptions: int = 0
@@ -89,6 +90,8 @@ def restore(model: Any, optimizer: torch.optim.Optimizer, tensors: Mapping[str, 
         raise Failure("Bug", "the checkpoint holds other weights than this run trains")
     for name, parameter in parameters.items():
         parameter.data.copy_(weights[name])
+        if f"step/{name}" not in tensors:
+            continue  # a layer that no text reaches has no gradient, so the optimizer knows nothing of it
         state = optimizer.state[parameter]
         for moment in ("exp_avg", "exp_avg_sq"):
             state[moment] = tensors[f"{moment}/{name}"].to(parameter.device, copy=True)
@@ -108,14 +111,22 @@ class Checkpoints:
         self._error: BaseException | None = None
         self.newest: int | None = None  # step of the newest complete one
 
-    def find(self) -> Snapshot | None:
-        """The newest complete checkpoint; what is torn, altered or half written is passed over."""
+    def find(self, *, learns: str, total_steps: int) -> Snapshot | None:
+        """The newest complete checkpoint of a run that learns exactly this.
+
+        What is torn, altered or half written is passed over; what belongs to other examples is removed (a GoldenDataset was
+        changed, so other rows are left out).
+        """
         for step in reversed(self._steps()):
             snapshot = self._read(step)
-            if snapshot is not None:
+            if snapshot is None:
+                log.warning("the checkpoint of step %d is not complete; looking for an older one", step)
+            elif (snapshot.description.learns, snapshot.description.total_steps) != (learns, total_steps):
+                log.warning("the checkpoint of step %d learned from other examples; it is removed", step)
+                self._remove(step)
+            else:
                 self.newest = step
                 return snapshot
-            log.warning("the checkpoint of step %d is not complete; looking for an older one", step)
         return None
 
     @property
@@ -142,10 +153,19 @@ class Checkpoints:
 
     def forget(self) -> None:
         """The run is published: its checkpoints have served."""
-        if self._uri:
-            self.wait()
+        if not self._uri:
+            return
+        self.wait()
+        try:
             for entry in self._objects.list(self._uri):
                 self._objects.delete(below(self._uri, entry.path))
+        except Failure as failure:  # the artifact is sealed: nothing that is left over makes it less so
+            log.warning("the checkpoints below %s could not be removed: %s", self._uri, failure.message)
+
+    def _remove(self, step: int) -> None:
+        """The description first: what is left of it is not complete."""
+        for name in (DESCRIPTION, STATE):
+            self._objects.delete(below(self._uri, f"{step:08d}/{name}"))
 
     def _steps(self) -> list[int]:
         if not self._uri:

@@ -93,7 +93,7 @@ def estimate_bytes(model: Any, tokens: int, supervised: int) -> int:
     every linear layer, their adapters' inputs in float32, attention's four); of the head only supervised tokens, three
     times in float32. Measured against real peaks in tests/bench/training.py.
     """
-    config = model.config
+    config = model.config.get_text_config()
     item = torch.finfo(model.dtype).bits // 8
     frozen = sum(p.numel() * p.element_size() for p in model.parameters() if not p.requires_grad)
     adapter = sum(p.numel() for p in model.parameters() if p.requires_grad)

@@ -7,6 +7,7 @@ repeat it for ever. So the sizes that the store tells are added up first.
 from __future__ import annotations
 
 import shutil
+from typing import Any
 
 from clara_api.digests import is_base_model_file
 from clara_api.handoff.run import TrainRun
@@ -15,7 +16,8 @@ from clara_trainer.objects import Objects
 from clara_trainer.outcome import Failure
 from clara_trainer.settings import Settings
 
-SPARE = 64 << 20  # bytes: adapter, checkpoints on their way, caches
+SPARE = 64 << 20  # bytes: caches
+COPIES = 4  # of the adapter: a checkpoint has weights and two moments, and the adapter itself is saved
 
 
 def check(run: TrainRun, objects: Objects, settings: Settings) -> None:
@@ -31,6 +33,17 @@ def check(run: TrainRun, objects: Objects, settings: Settings) -> None:
     if needed > free:
         message = f"base and data need {mib(needed)} MiB of scratch space, the node has {mib(free)} MiB left"
         raise Failure("DiskFull", f"{message}; choose another node by spec.scheduling, or free its disk")
+
+
+def check_training(model: Any, settings: Settings) -> None:
+    """Failure DiskFull when a checkpoint on its way to the store would not fit beside what is there."""
+    adapter = sum(p.numel() * p.element_size() for p in model.parameters() if p.requires_grad)
+    used = sum(path.stat().st_size for path in settings.scratch.rglob("*") if path.is_file())
+    limit = settings.scratch_bytes
+    if limit is not None and used + COPIES * adapter > limit:
+        needed = mib(used + COPIES * adapter)
+        message = f"base, data, checkpoints and adapter need {needed} MiB of scratch space, spec.scratch gives {mib(limit)} MiB"
+        raise Failure("DiskFull", f"{message}; raise it")
 
 
 def base_bytes(run: TrainRun, objects: Objects) -> int:

@@ -13,6 +13,7 @@ import hashlib
 import logging
 import math
 import time
+from array import array
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -51,11 +52,17 @@ class Course:
     packed: bool
     filler: int  # token id that pads
     device: torch.device
+    start: str = ""  # digest of the adapter that is continued
     total: int = field(init=False)
+    learns: str = field(init=False)  # digest of what is learned, and from where: no other checkpoint is taken up
 
     def __post_init__(self) -> None:
         p = self.parameters
         self.total = order.total_steps(len(self.training), epochs=p.epochs, global_batch=p.global_batch_size)
+        sha = hashlib.sha256(self.start.encode())
+        for example in self.training:
+            sha.update(array("q", (len(example.ids), *example.ids, *example.labels)).tobytes())
+        self.learns = sha.hexdigest()
 
     def chosen(self, step: int) -> list[Example]:
         """The examples of a step."""
@@ -231,7 +238,7 @@ def rate_of(course: Course, step: int) -> float:
 
 def check_hopeless(smoothed: float, first: float, course: Course, step: int) -> None:
     """Failure Diverged when the smoothed loss is far above both its beginning and knowing nothing: no step brings it back."""
-    ignorance = math.log(course.model.config.vocab_size)
+    ignorance = math.log(course.model.config.get_text_config().vocab_size)
     if smoothed > max(first, ignorance) + HOPELESS:
         raise Failure(
             "Diverged",
@@ -271,6 +278,7 @@ def snapshot(course: Course, taken: Taken) -> Snapshot:
     description = CheckpointFile(
         step=taken.step,
         total_steps=course.total,
+        learns=course.learns,
         sha256="",
         size=0,
         interruptions=taken.interruptions,
@@ -289,14 +297,10 @@ def snapshot(course: Course, taken: Taken) -> Snapshot:
 
 def resume(course: Course, checkpoints: Checkpoints) -> Taken:
     """Take up the newest complete checkpoint; a fresh start when there is none."""
-    found = checkpoints.find()
+    found = checkpoints.find(learns=course.learns, total_steps=course.total)
     if found is None:
         return Taken()
     description = found.description
-    if description.total_steps != course.total:
-        raise Failure(
-            "Bug", f"the checkpoint is of a run of {description.total_steps} steps, this one has {course.total}"
-        )
     restore(course.model, course.optimizer, found.tensors)
     if description.memory is not None and description.memory.micro_batch_size < course.plan.micro_batch_size:
         use(course, description.memory)  # what did not fit then does not fit now

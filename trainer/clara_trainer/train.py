@@ -26,7 +26,7 @@ from clara_trainer import attention, base_model, curate, data, finish, machine, 
 from clara_trainer.checkpoints import Checkpoints
 from clara_trainer.curate import Curated
 from clara_trainer.objects import Objects
-from clara_trainer.outcome import Failure
+from clara_trainer.outcome import Failure, Terminated
 from clara_trainer.publish import Prepared, Trained, publish
 from clara_trainer.recorded_data import check_unchanged
 from clara_trainer.recover import published
@@ -36,22 +36,30 @@ from clara_trainer.start_from import fetch_start
 from clara_trainer.steps import Course
 from clara_trainer.stop import on_request
 
+MOST_FILES = 2_000  # each has its digest in the manifest, which readers take up to 1 MiB
+
 log = logging.getLogger(__name__)
 
 
 def train(run: TrainRun, objects: Objects, settings: Settings, reporter: Reporter) -> Outcome:
     """Run the recipe and publish. Raises Failure with the class of what went wrong, Terminated when told to stop."""
+    checkpoints = Checkpoints(objects, run.run_uri, settings.scratch / "checkpoints", keep=run.checkpoints.keep)
     if not run.dry_run and (found := manifests.find(objects, run.artifact_uri)):
+        checkpoints.forget()
         return published(found, objects, run.artifact_uri)  # a restarted pod must not touch sealed files
     course, prepared = prepare(run, objects, settings, reporter)
     if run.dry_run:
         return dry_run(course, prepared.curated)
-    checkpoints = Checkpoints(objects, run.run_uri, settings.scratch / "checkpoints", keep=run.checkpoints.keep)
-    trained = take_and_measure(
-        run, course, prepared, checkpoints=checkpoints, folder=settings.scratch / "adapter", reporter=reporter
-    )
-    reporter.say("publishes the artifact")
-    manifest = publish(run, trained, objects)
+    room.check_training(course.model, settings)
+    try:
+        trained = take_and_measure(
+            run, course, prepared, checkpoints=checkpoints, folder=settings.scratch / "adapter", reporter=reporter
+        )
+        reporter.say("publishes the artifact")
+        manifest = publish(run, trained, objects)
+    except Terminated as stopped:  # between the last step and the manifest: the next pod publishes what this one saved
+        checkpoints.wait()
+        raise Terminated(stopped.where or "before it was published", checkpoint_step=checkpoints.newest) from stopped
     checkpoints.forget()
     taken = trained.taken
     return Outcome(
@@ -77,6 +85,10 @@ def prepare(run: TrainRun, objects: Objects, settings: Settings, reporter: Repor
     reporter.say("reads and checks the data")
     room.check(run, objects, settings)
     files = data.read(data.fetch(run.data, objects, settings.scratch / "data"))
+    if len(files) > MOST_FILES:
+        raise Failure(
+            "DataInvalid", f"there are {len(files)} files of data, a manifest lists at most {MOST_FILES}; join some"
+        )
     check_unchanged(files, run, objects)
 
     # The base is proven before any of its files is parsed, and its tokenizer decides what a row is.
@@ -102,6 +114,8 @@ def take_and_measure(
     with on_request() as stop:
         taken = steps.take_all(course, checkpoints, reporter, stop, every=run.checkpoints.every_steps)
         checkpoints.save(steps.snapshot(course, taken))  # publishing may fail; no step is taken twice for that
+        if stop.requested:  # in the last step: what follows may take longer than the grace period
+            raise Terminated("after the last step")
 
     # Measured on what engines will run; what nobody can observe must not be called a success silently.
     reporter.say("measures the fingerprint")
@@ -114,7 +128,9 @@ def make_deterministic(seed: int) -> int:
     """Same seed, image, threads and CPU: same bits. Returns the number of threads: sums depend on how they are split."""
     threads = machine.threads()
     torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(True)
+    torch.use_deterministic_algorithms(
+        True, warn_only=torch.cuda.is_available()
+    )  # attention kernels of GPUs have no such way back
     transformers.set_seed(seed)
     return threads
 
@@ -138,6 +154,7 @@ def course_of(model: Any, tokenizer: Any, curated: Curated, run: TrainRun) -> Co
         packed=packed,
         filler=pad if pad is not None else 0,
         device=device,
+        start=run.start_from.digest if run.start_from else "",
     )
     steps.use(course, plan)
     refuse_what_cannot_fit(course, run)
@@ -170,11 +187,14 @@ def dry_run(course: Course, curated: Curated) -> Outcome:
         parameters=course.parameters.model_copy(update={"epochs": 2}), packed=course.packed, filler=course.filler,
         device=course.device,
     )  # fmt: skip
+    measured.model.train()
     with on_request() as stop:
         steps.take_step(measured, 0, stop)
         began = time.monotonic()
         steps.take_step(measured, 1, stop)
         seconds = time.monotonic() - began
+        if stop.requested:
+            raise Terminated("during a dry run, which begins anew")
     tokens = sum(len(example.ids) for example in longest)
     passes = measured.cut(longest)
     heaviest = max(passes, key=lambda batch: batch.computed)

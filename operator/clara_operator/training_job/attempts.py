@@ -85,7 +85,7 @@ def earlier_reasons(seen: Seen, run: Run) -> tuple[str, ...]:
     found = []
     for job in run.attempts[:-1]:
         failure = failure_of(job)
-        found.append(recorded.get(job.attempt) or (failure.reason if failure else ""))
+        found.append(failure.reason if failure else recorded.get(job.attempt, ""))
     return tuple(found)
 
 

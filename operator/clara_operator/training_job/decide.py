@@ -175,7 +175,7 @@ def _after_failure(seen: Seen, run: Run, failure: Failure, settings: Settings, n
         stopped = Verdict(Situation.FAILED, follows.reason, follows.message, False, job, failure, progress=last)
         return with_status(seen, stopped, now, outcome=job.outcome)
     if now >= follows.at or seen.spec.suspend:
-        return start(seen, run, follows.base, settings, now, level=follows.memory_level)
+        return start(seen, run, follows.base, settings, now, level=follows.memory_level, failure=failure)
     progress = saved(seen.status.progress, job.outcome)
     waits = Verdict(Situation.IN_PROGRESS, reasons.RETRYING, follows.message, True, job, failure, progress=progress)
     return replace(with_status(seen, waits, now), again_after=follows.at - now)

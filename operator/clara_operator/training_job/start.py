@@ -9,6 +9,7 @@ from clara_api import reasons
 from clara_api.lifecycle import Situation
 from clara_api.training_job import Progress, TrainingBase
 
+from clara_operator.failures import Failure
 from clara_operator.plan import Event, Plan
 from clara_operator.pod_facts import JobFacts
 from clara_operator.settings import Settings
@@ -20,8 +21,17 @@ from clara_operator.training_job.progress import saved
 from clara_operator.training_job.status import Verdict, with_status
 
 
-def start(seen: Seen, run: Run, base: TrainingBase, settings: Settings, now: datetime, *, level: int = 0) -> Plan:
-    """The next attempt of the run, or what it waits for."""
+def start(
+    seen: Seen,
+    run: Run,
+    base: TrainingBase,
+    settings: Settings,
+    now: datetime,
+    *,
+    level: int = 0,
+    failure: Failure | None = None,
+) -> Plan:
+    """The next attempt of the run, or what it waits for. `failure`: how the one before ended, to be remembered."""
     progress = _carried_over(seen, run, base)
     closed = gate(seen, run, progress, settings, now)
     if closed is not None:
@@ -34,7 +44,8 @@ def start(seen: Seen, run: Run, base: TrainingBase, settings: Settings, now: dat
         told = f"GoldenDataset {', '.join(left_out)} did not fit into the run or cannot be read: leaks from it are not found"
         events = (Event("Warning", reasons.GOLDEN_LEFT_OUT, told),)
         message = f"{message}; {told}"
-    verdict = Verdict(Situation.IN_PROGRESS, reasons.QUEUED, message, locked=True, progress=progress)
+    last = run.current if failure else None
+    verdict = Verdict(Situation.IN_PROGRESS, reasons.QUEUED, message, True, last, failure, progress=progress)
     plan = with_status(seen, verdict, now)
     return replace(plan, create=created, events=(*plan.events, *events))
 
@@ -60,7 +71,10 @@ def gate(seen: Seen, run: Run, progress: Progress | None, settings: Settings, no
         return with_status(seen, verdict, now)
     refused = refusal(seen, settings)
     if refused is not None:
-        verdict = Verdict(Situation.FAILED, refused.reason, refused.message, locked=False, progress=progress)
+        held = (
+            run.current is not None and run.current.finished is None
+        )  # its Job goes on with the recipe it was made from
+        verdict = Verdict(Situation.FAILED, refused.reason, refused.message, locked=held, progress=progress)
         return with_status(seen, verdict, now)
     turn = queue.turn(seen.key.name, seen.contenders, settings.max_running_jobs, now)
     if turn.now:

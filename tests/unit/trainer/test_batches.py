@@ -44,10 +44,10 @@ def test_the_first_token_of_a_packed_example_is_predicted_by_nothing():
 def test_the_loss_of_packed_examples_is_the_sum_of_their_own(name):
     chosen = examples(7)
     model = tiny_model()
-    alone = sum(float(log_likelihood(model, pad([e], filler=0))) for e in chosen)
-    padded = float(log_likelihood(model, pad(chosen, filler=0)))
+    alone = sum(float(log_likelihood(model, pad([e], filler=0)).detach()) for e in chosen)
+    padded = float(log_likelihood(model, pad(chosen, filler=0)).detach())
     attention.use_packed(model) if name == attention.NAME else model.set_attn_implementation(name)
-    packed = float(log_likelihood(model, pack(chosen)))
+    packed = float(log_likelihood(model, pack(chosen)).detach())
     assert packed == pytest.approx(alone, rel=1e-6)
     assert padded == pytest.approx(alone, rel=1e-6)
 
@@ -82,3 +82,50 @@ def test_a_model_that_mixes_packed_examples_is_not_packed(monkeypatch):
 
 def test_packing_can_be_switched_off():
     assert not attention.choose(adapter(), examples(4), wanted=False)
+
+
+SMALL = {"vocab_size": 320, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+KINDS = {
+    "Llama": {"intermediate_size": 64},
+    "Qwen2": {"intermediate_size": 64, "num_key_value_heads": 1},
+    "Mistral": {"intermediate_size": 64, "sliding_window": 16, "num_key_value_heads": 2},
+    "Gemma2": {"intermediate_size": 64, "head_dim": 16, "num_key_value_heads": 2, "sliding_window": 8},
+    "Lfm2": {"intermediate_size": 64, "num_key_value_heads": 2, "full_attn_idxs": [1]},
+    "Bloom": {"n_head": 2},
+}
+MUST_PACK = ("Llama", "Qwen2", "Mistral", "Gemma2")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_whatever_kind_of_model_is_packed_loses_the_same_as_example_by_example(kind):
+    """Windows, soft caps, convolutions, position biases: what cannot be packed rightly is padded."""
+    import transformers
+    from peft import LoraConfig, get_peft_model
+
+    config = getattr(transformers, f"{kind}Config")(**SMALL, **KINDS[kind], pad_token_id=0)
+    torch.manual_seed(1)
+    model = getattr(transformers, f"{kind}ForCausalLM")(config)
+    model = get_peft_model(model, LoraConfig(r=2, target_modules="all-linear", task_type="CAUSAL_LM")).eval()
+    chosen = sorted(examples(20), key=lambda example: len(example.ids))
+    assert len(chosen[-1].ids) > 16 > len(chosen[1].ids), "the first rows are short, the longest is beyond the windows"
+    with torch.inference_mode():
+        alone = sum(float(log_likelihood(model, pad([example], filler=0))) for example in chosen)
+        packs = attention.choose(model, chosen, wanted=True)
+        batch = pack(chosen) if packs else pad(chosen, filler=0)
+        assert float(log_likelihood(model, batch)) == pytest.approx(alone, rel=1e-5)
+    assert packs or kind not in MUST_PACK
+
+
+def test_a_model_that_computes_all_logits_gives_the_same_loss():
+    class Generous(torch.nn.Module):
+        def __init__(self, model):
+            super().__init__()
+            self.model = model
+
+        def forward(self, logits_to_keep=None, **inputs):
+            return self.model(**inputs)
+
+    model, chosen = tiny_model(), examples(4)
+    attention.use_packed(model)
+    lavish = log_likelihood(Generous(model), pack(chosen))
+    assert torch.allclose(lavish, log_likelihood(model, pack(chosen)))

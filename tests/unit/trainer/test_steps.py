@@ -1,5 +1,6 @@
 """What happens to a run, by chance or on purpose, never changes what it learns."""
 
+import dataclasses
 import math
 import threading
 import time
@@ -11,7 +12,7 @@ from clara_trainer import checkpoints as checkpoints_module
 from clara_trainer import memory, steps
 from clara_trainer.outcome import Failure, Terminated
 from clara_trainer.stop import Stop
-from training_bench import course, run, weights
+from training_bench import RUN_URI, course, run, store, weights
 
 
 class StopAfter(Stop):
@@ -139,6 +140,40 @@ def test_a_store_that_is_away_does_not_stop_the_run(tmp_path, monkeypatch, caplo
     made = course()
     assert run(made, tmp_path).step == made.total
     assert "a checkpoint could not be written: the store did not answer" in caplog.text
+
+
+def test_a_checkpoint_of_other_examples_is_removed_and_the_run_starts_anew(tmp_path):
+    """A GoldenDataset changed between two attempts, so another row is left out: the same steps would be other rows."""
+    with pytest.raises(Terminated):
+        run(course(), tmp_path, stop=StopAfter(8), every=2)
+    other = course()
+    other = dataclasses.replace(other, training=[*other.training[1:], other.training[0]])
+    assert run(other, tmp_path).resumed_from is None
+    undisturbed = trained(tmp_path / "b")
+    assert not torch.equal(weights(other), undisturbed)
+
+
+def test_a_layer_that_no_text_reaches_does_not_keep_a_run_from_resuming(tmp_path):
+    def idle(made):
+        made.model.idle = torch.nn.Linear(2, 2)
+        made.optimizer.add_param_group({"params": list(made.model.idle.parameters())})
+        return made
+
+    with pytest.raises(Terminated):
+        run(idle(course()), tmp_path, stop=StopAfter(8), every=2)
+    assert run(idle(course()), tmp_path).resumed_from is not None
+
+
+def test_checkpoints_that_cannot_be_removed_do_not_spoil_a_published_run(tmp_path, monkeypatch, caplog):
+    def refuse(self, uri):
+        raise Failure("StoreUnreachable", "the store refused the key (403)")
+
+    kept = checkpoints_module.Checkpoints(store(tmp_path), RUN_URI, tmp_path, keep=2)
+    kept.save(steps.snapshot(course(), steps.Taken(step=1)))
+    kept.wait()
+    monkeypatch.setattr(type(kept._objects), "delete", refuse)
+    kept.forget()
+    assert "could not be removed: the store refused the key" in caplog.text
 
 
 # -- memory ---------------------------------------------------------------------------------------------------------------
