@@ -208,3 +208,12 @@ def test_the_backoff_grows_is_bounded_and_is_the_same_at_every_look():
         seconds = [delay(f"uid-{n}", tried).total_seconds() for n in range(200)]
         assert whole * 0.75 - 1 <= min(seconds) < whole < max(seconds) <= whole * 1.25 + 1
         assert delay("uid-7", tried) == delay("uid-7", tried)
+
+
+def test_a_failure_first_seen_after_its_back_off_is_remembered_too():
+    """The operator was away: the next attempt is due at once, and the last one must not stay 'Preparing'."""
+    tj = make.training_job()
+    plan = after(tj, *failed(tj, exit_code=1))
+    assert len(plan.create) == 2
+    [attempt] = status(plan)["attempts"]
+    assert (attempt["reason"], attempt["exitCode"]) == ("Bug", 1)

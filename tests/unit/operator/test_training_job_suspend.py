@@ -180,3 +180,12 @@ def test_no_attempt_begins_without_time():
     tj = make.training_job(retry={"maxDuration": "30m"})
     plan = look(make.cluster(tj, *failed(tj, failure="StoreUnreachable", started=T0 - timedelta(minutes=31))))
     assert (state(plan), plan.create) == ("DeadlineExceeded", ())
+
+
+def test_a_suspended_job_that_could_not_be_served_any_more_keeps_its_recipe_locked():
+    """Its Job would go on with the old recipe: a changed one must not be published under its name."""
+    job = running(suspended=True, active_before=300)
+    engines = make.serving_deployment(engine={"replicas": 2, "maxLoraRank": 8})
+    plan = look(make.cluster(make.training_job(), job, engines))
+    assert (state(plan), plan.patch) == ("NotServable", ())
+    assert status(plan)["recipeLocked"] is True
