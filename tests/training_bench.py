@@ -6,11 +6,13 @@ from typing import Any
 
 import torch
 from clara_api.training_job import Hyperparameters, MemoryPlan
-from clara_trainer.attention import use_packed
+from clara_trainer import attention
+from clara_trainer.batches import Layout
 from clara_trainer.checkpoints import Checkpoints
+from clara_trainer.course import Course, optimizer_for
 from clara_trainer.objects import Objects
 from clara_trainer.reporter import Reporter
-from clara_trainer.steps import Course, Taken, optimizer_for, take_all, use
+from clara_trainer.steps import Taken, take_all
 from clara_trainer.stop import Stop
 from clara_trainer.tokens import IGNORED, Example
 from trainer_lab import CLAIM, tiny_base
@@ -54,20 +56,17 @@ def course(*, micro: int = 8, packed: bool = True, dropout: float = 0.0, **chang
     parameters = Hyperparameters(**(values | changes))
     model = adapter(parameters.seed, dropout)
     if packed:
-        use_packed(model)
-    made = Course(
+        attention.use(model, attention.NAME)
+    return Course(
         model=model,
         optimizer=optimizer_for(model, parameters.learning_rate),
         training=examples(24),
         validation=examples(5),
         parameters=parameters,
         plan=MemoryPlan(micro_batch_size=micro, accumulation=-(-parameters.global_batch_size // micro)),
-        packed=packed,
-        filler=0,
+        layout=Layout(packed, filler=0),
         device=torch.device("cpu"),
     )
-    use(made, made.plan)
-    return made
 
 
 def store(root: Any) -> Objects:

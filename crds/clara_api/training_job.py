@@ -30,7 +30,7 @@ DataFormat = Literal["auto", "chat", "promptCompletion", "text"]
 
 
 Method = Literal["lora", "qlora", "dora"]
-Profile = Literal["lora", "qlora", "continuous"]
+Profile = Literal["lora", "qlora", "continuous", "multi-gpu"]
 MicroBatchSize = Literal["auto"] | int
 
 _MICRO_BATCH_RULE: dict[str, Any] = {
@@ -232,7 +232,8 @@ class TrainingJobSpec(Model):
         description="lora; qlora (the base in 4 bits: less memory); dora (weights decomposed into size and direction).",
     )
     profile: Profile = Field(
-        default="lora", description="Named defaults of the hyperparameters: lora, qlora, continuous (few small steps)."
+        default="lora",
+        description="Named defaults of the hyperparameters: lora, qlora, continuous (few small steps), multi-gpu.",
     )
     hyperparameters: HyperparameterOverrides = Field(
         default_factory=HyperparameterOverrides, description="What differs from the profile."
@@ -267,7 +268,8 @@ class MemoryPlan(Model):
     """How a step is cut to fit into memory. The step itself, globalBatchSize examples, never changes."""
 
     micro_batch_size: int = Field(ge=1, description="Examples per forward pass.")
-    accumulation: int = Field(ge=1, description="Forward passes per step.")
+    accumulation: int = Field(ge=1, description="Forward passes per step, in each process.")
+    processes: int = Field(default=1, ge=1, description="Processes that share a step: one per GPU.")
     gradient_checkpointing: bool = Field(default=False, description="Activations are computed twice to save memory.")
     reason: ShortText = Field(default="", description="Why it is not what was asked for.")
 

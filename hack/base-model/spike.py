@@ -27,7 +27,7 @@ from clara_api.golden_dataset import GoldenDatasetSpec
 from clara_api.handoff.run import TrainRun
 from clara_api.training_job import Hyperparameters, TrainingBase
 from clara_chain import HYPERPARAMETERS
-from clara_trainer import base_model, data, methods, steps, train
+from clara_trainer import base_model, data, machine, methods, steps, train
 from clara_trainer.answers import BATCH, generate, prompt_of
 from clara_trainer.checkpoints import Checkpoints
 from clara_trainer.curate import curate
@@ -35,6 +35,7 @@ from clara_trainer.objects import Objects
 from clara_trainer.reporter import Reporter
 from clara_trainer.scoring import result_of
 from clara_trainer.stop import Stop
+from clara_trainer.workers import Workers
 
 HERE = Path(__file__).resolve().parent
 DEMO = HERE.parents[1] / "examples" / "demo"
@@ -81,8 +82,9 @@ def _trained(base: Path, tokenizer: Any, name: str, parameters: Hyperparameters)
     files = data.read([data.SourceFile(path.name, path, None, 1.0) for path in paths])
     run = _run(name, parameters)
     examples = curate(files, run, tokenizer)
-    train.make_deterministic(parameters.seed)
-    course = train.course_of(methods.adapt(methods.load(base, run.method), run, None), tokenizer, examples, run)
+    machine.make_deterministic(parameters.seed, machine.threads())
+    model = methods.adapt(methods.load(base, run.method), run, None)
+    course = train.course_of(model, tokenizer, examples, run, Workers())
     with tempfile.TemporaryDirectory() as scratch:
         nowhere = Checkpoints(Objects(Path(scratch)), "", Path(scratch), keep=1)
         taken = steps.take_all(course, nowhere, Reporter({}), Stop(), every=course.total)

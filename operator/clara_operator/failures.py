@@ -62,7 +62,7 @@ def failure_of(job: JobFacts) -> Failure | None:
     pod = job.pod
     if pod is None:
         return None
-    return _said(pod) or _stopped_by_us(job, pod) or _killed(pod) or _coded(pod)
+    return _over_its_disk(pod) or _said(pod) or _stopped_by_us(job, pod) or _killed(pod) or _coded(pod)
 
 
 def lost(job: JobFacts) -> Failure:
@@ -71,6 +71,18 @@ def lost(job: JobFacts) -> Failure:
     if pod is not None and pod.disruption in NODE_IS_GONE:
         return Failure(reasons.NODE_LOST, f"node {pod.node} of pod {pod.name} is gone, and nothing was published")
     return Failure(reasons.POD_LOST, f"the pod of attempt {job.attempt} vanished and published nothing")
+
+
+def _over_its_disk(pod: PodFacts) -> Failure | None:
+    """The kubelet's word counts before the pod's: that one only knows that it was told to stop."""
+    if not pod.over_its_disk:
+        return None
+    return Failure(
+        reasons.DISK_FULL,
+        f"pod {pod.name} was evicted: {pod.over_its_disk.rstrip('. ')}",
+        pod.exit_code,
+        cure="raise spec.scratch, then spec.rerun",
+    )
 
 
 def _said(pod: PodFacts) -> Failure | None:

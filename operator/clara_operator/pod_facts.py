@@ -33,6 +33,7 @@ class PodFacts:
     outcome: Outcome | None = None
     exit_code: int | None = None
     oom_killed: bool = False
+    over_its_disk: str = ""  # the kubelet's words when it evicted the pod for what it had written
     running: bool = False
     disrupted: bool = False
     disruption: str = ""  # the reason of DisruptionTarget: who took the pod away
@@ -146,6 +147,7 @@ def pod_facts(pod: Manifest) -> PodFacts:
         outcome=parse_outcome(ended.get("message")),
         exit_code=ended.get("exitCode"),
         oom_killed=ended.get("reason") == "OOMKilled",
+        over_its_disk=_over_its_disk(status),
         running="running" in state,
         disrupted=disruption is not None,
         disruption=(disruption or {}).get("reason", ""),
@@ -155,6 +157,12 @@ def pod_facts(pod: Manifest) -> PodFacts:
         started_at=parse_time((state.get("running") or {}).get("startedAt") or ended.get("startedAt")),
         ended_at=parse_time(ended.get("finishedAt")),
     )
+
+
+def _over_its_disk(status: dict[str, Any]) -> str:
+    """Evicted for its own sizeLimit or ephemeral-storage limit; a node that runs full says DisruptionTarget instead."""
+    message = str(status.get("message") or "").strip()
+    return message if status.get("reason") == "Evicted" and "exceeds" in message else ""
 
 
 def _waiting(status: dict[str, Any]) -> str | None:

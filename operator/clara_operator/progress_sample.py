@@ -44,6 +44,7 @@ def _memory(message: ProgressMessage) -> MemoryPlan | None:
     return MemoryPlan(
         micro_batch_size=micro,
         accumulation=accumulation,
+        processes=_whole(message, "processes") or 1,
         gradient_checkpointing=bool(_whole(message, "gradient_checkpointing")),
         reason=_text(message, "memory_reason") or "",
     )

@@ -22,10 +22,10 @@ from typing import Any
 import torch
 from clara_api.training_job import Hyperparameters, MemoryPlan
 from clara_trainer import attention, memory, steps
-from clara_trainer.batches import log_likelihood, supervised
+from clara_trainer.batches import Layout, log_likelihood, supervised
 from clara_trainer.checkpoints import Checkpoints
+from clara_trainer.course import Course, optimizer_for
 from clara_trainer.objects import Objects
-from clara_trainer.steps import Course
 from clara_trainer.stop import Stop
 from clara_trainer.tokens import IGNORED, Example
 
@@ -76,12 +76,12 @@ def course(examples: Sequence[Example], *, packed: bool = True, micro: int | Non
     parameters = Hyperparameters(rank=16, global_batch_size=BATCH, epochs=STEPS + 1, learning_rate=1e-4, warmup_ratio=0)
     model = model_of()
     chosen = attention.choose(model, examples, wanted=packed)
-    lengths = [len(example.ids) for example in examples]
-    plan = memory.first_plan(parameters, lengths, on_gpu=False)
+    mean = sum(len(example.ids) for example in examples) / len(examples)
+    plan = memory.first_plan(parameters, mean, on_gpu=False)
     if micro is not None:
         plan = MemoryPlan(micro_batch_size=micro, accumulation=-(-BATCH // micro))
-    optimizer = steps.optimizer_for(model, 1e-4)
-    return Course(model, optimizer, examples, (), parameters, plan, chosen, 0, torch.device("cpu"))
+    optimizer = optimizer_for(model, 1e-4)
+    return Course(model, optimizer, examples, (), parameters, plan, Layout(chosen, 0), torch.device("cpu"))
 
 
 # -- contenders: each takes the examples and returns seconds per step, losses per step, computed and useful tokens -------------
@@ -99,7 +99,7 @@ def timed(made: Course, take: Callable[[int], float]) -> dict[str, Any]:
         losses.append(take(step))
         seconds.append(time.perf_counter() - began)
         chosen = made.chosen(step)
-        computed += sum(micro.computed for micro in made.cut(chosen))
+        computed += sum(made.layout.batch(one).computed for one in made.passes(chosen))
         useful += sum(len(example.ids) for example in chosen)
     return {"seconds": median(seconds[1:]), "losses": losses, "computed": computed, "useful": useful}
 

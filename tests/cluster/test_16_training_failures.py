@@ -149,6 +149,19 @@ def test_a_full_scratch_disk_is_named(clara: chain.Base):
     training.forget("voll")
 
 
+def test_a_pod_that_fills_its_scratch_space_is_evicted_and_not_tried_again(clara: chain.Base):
+    chain.apply(training.job("schreibt", clara, hyperparameters=training.SLOW | {"epochs": 200}, scratch="200Mi"))
+    training.wait_for_step("schreibt", 2)
+    [pod] = training.pods("schreibt")
+    fill = "open('/clara/scratch/unexpected', 'wb').write(bytes(300 << 20))"
+    kubectl("exec", pod, "-n", RECHT, "-c", "trainer", "--", "python3", "-c", fill)
+    message = training.failed("schreibt", "DiskFull", seconds=150)
+    assert "spec.scratch" in message
+    assert len(training.status("schreibt")["attempts"]) == 1
+    assert training.pods("schreibt") == []
+    training.forget("schreibt")
+
+
 def test_a_run_over_its_time_stops_and_goes_on_when_it_is_given_more(clara: chain.Base):
     endless = training.SLOW | {"epochs": 200}
     chain.apply(training.job("lang", clara, hyperparameters=endless, retry={"maxDuration": "45s"}))

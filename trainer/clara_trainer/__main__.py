@@ -28,6 +28,7 @@ from clara_api.handoff.run import (
 )
 
 from clara_trainer import outcome as outcomes
+from clara_trainer import room
 from clara_trainer.logs import start_logging
 from clara_trainer.objects import Objects
 from clara_trainer.reporter import Reporter
@@ -48,7 +49,7 @@ def main(arguments: list[str]) -> int:
         log.info("%s %s/%s starts", run.kind, run.namespace, run.name)
         outcome = carry_out(run, settings)
     except BaseException as error:
-        outcome = outcomes.failed(error, tail.lines())
+        outcome = outcomes.failed(room.cause(error, settings), tail.lines())
         unknown = outcome.failure == "Bug"
         log.error("%s: %s", outcome.failure, outcome.message, exc_info=error if unknown else None)
     else:

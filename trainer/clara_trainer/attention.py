@@ -77,10 +77,11 @@ def packed_attention(  # noqa: PLR0917 - transformers' signature
     return torch.cat(parts, dim=2).transpose(1, 2), None
 
 
-def use_packed(model: Any) -> None:
-    """Switch a model to `packed_attention`."""
-    AttentionInterface.register(NAME, packed_attention)
-    model.set_attn_implementation(NAME)
+def use(model: Any, name: str) -> None:
+    """Switch a model to `packed_attention` (NAME), or to one of transformers' own."""
+    if name == NAME:
+        AttentionInterface.register(NAME, packed_attention)
+    model.set_attn_implementation(name)
 
 
 def choose(model: Any, examples: Sequence[Example], *, wanted: bool) -> bool:
@@ -97,7 +98,7 @@ def choose(model: Any, examples: Sequence[Example], *, wanted: bool) -> bool:
     )  # a window shorter than the longest shows here
     for name in (NAME, "sdpa"):
         try:
-            use_packed(model) if name == NAME else model.set_attn_implementation(name)
+            use(model, name)
             with torch.inference_mode():
                 difference = prove(model, probe, usual)
         except Exception as error:  # whatever a model's own code raises: it cannot be packed this way

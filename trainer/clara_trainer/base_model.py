@@ -87,7 +87,10 @@ def dtype() -> Any:
 def load_model(folder: Path, quantization: Any = None) -> Any:
     """The base's weights on the device, quantised while they are read when a configuration for that is given."""
     on_gpu = torch.cuda.is_available()
-    quantised = {"quantization_config": quantization, "device_map": {"": 0 if on_gpu else "cpu"}}
+    quantised = {
+        "quantization_config": quantization,
+        "device_map": {"": torch.cuda.current_device() if on_gpu else "cpu"},
+    }
     with unloadable("model"):
         model, report = AutoModelForCausalLM.from_pretrained(
             folder,

@@ -20,6 +20,25 @@ from clara_trainer.tokens import IGNORED, Example
 
 
 @dataclass(frozen=True, slots=True)
+class Layout:
+    """How examples become what the model is given."""
+
+    packed: bool
+    filler: int  # token id that pads
+
+    def passes(self, examples: Sequence[Example], most: int, processes: int = 1) -> list[list[Example]]:
+        """The examples of each forward pass: at most `most`, as few passes as fit, and as many for each process."""
+        lengths = [len(example.ids) for example in examples]
+        count = passes(len(examples), most, processes)
+        groups = cut(lengths, count, most) if self.packed else alike(lengths, count)
+        return [[examples[i] for i in group] for group in groups]
+
+    def batch(self, examples: Sequence[Example]) -> MicroBatch:
+        """One forward pass."""
+        return pack(examples) if self.packed else pad(examples, filler=self.filler)
+
+
+@dataclass(frozen=True, slots=True)
 class MicroBatch:
     """Tensors of one forward pass. `keep`: positions [s] of the flattened row that carry loss; `targets`: their tokens [s]."""
 
@@ -47,14 +66,24 @@ class MicroBatch:
         return MicroBatch(**moved)
 
 
-def cut(lengths: Sequence[int], most: int) -> list[list[int]]:
-    """The indices of `lengths` in groups of at most `most`, as few as possible and of about equal sums: longest first into
-    the lightest group that has room. Deterministic.
+def passes(examples: int, most: int, processes: int = 1) -> int:
+    """Forward passes of a step: as few as hold `most` examples each, and a multiple of `processes` where there are enough.
 
-    >>> cut([5, 1, 1, 3], 3)
+    >>> passes(64, 8), passes(64, 24), passes(64, 24, processes=4), passes(3, 8, processes=4)
+    (8, 3, 4, 3)
+    """
+    fewest = -(-examples // most)
+    return min(examples, -(-fewest // processes) * processes)
+
+
+def cut(lengths: Sequence[int], count: int, most: int) -> list[list[int]]:
+    """The indices of `lengths` in `count` groups of at most `most` and of about equal sums: longest first into the lightest
+    group that has room. Deterministic.
+
+    >>> cut([5, 1, 1, 3], 2, 3)
     [[0], [1, 2, 3]]
     """
-    groups: list[list[int]] = [[] for _ in range(-(-len(lengths) // most))]
+    groups: list[list[int]] = [[] for _ in range(count)]
     weights = [0] * len(groups)
     for index in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
         lightest = min((g for g in range(len(groups)) if len(groups[g]) < most), key=lambda g: (weights[g], g))
@@ -63,12 +92,13 @@ def cut(lengths: Sequence[int], most: int) -> list[list[int]]:
     return [sorted(group) for group in groups]
 
 
-def alike(lengths: Sequence[int], most: int) -> list[list[int]]:
-    """The indices of `lengths` in groups of at most `most` of like length, for padding.
+def alike(lengths: Sequence[int], count: int) -> list[list[int]]:
+    """The indices of `lengths` in at most `count` groups of like length, for padding.
 
     >>> alike([5, 1, 1, 3], 2)
     [[1, 2], [0, 3]]
     """
+    most = -(-len(lengths) // count)
     order = sorted(range(len(lengths)), key=lambda i: (lengths[i], i))
     return [sorted(order[start : start + most]) for start in range(0, len(order), most)]
 

@@ -32,6 +32,17 @@ def threads() -> int:
     return available if quota is None else max(1, min(available, math.ceil(quota)))
 
 
+def make_deterministic(seed: int, threads: int) -> None:
+    """Same seed, image, threads and CPU: same bits. Sums depend on how they are split, so the threads are set, too."""
+    import torch  # noqa: PLC0415 - recoveries must not wait for torch
+    import transformers  # noqa: PLC0415
+
+    torch.set_num_threads(threads)
+    # Attention kernels of GPUs have no deterministic way back: there it only warns.
+    torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
+    transformers.set_seed(seed)
+
+
 def _cpu_quota() -> float | None:
     """CPUs by cgroup v2 or v1; None when unlimited."""
     try:

@@ -1,13 +1,16 @@
-"""How a step is cut to fit into memory, and what is done when it does not. The recipe never changes. For train.py and steps.py.
+"""How a step is cut to fit into memory, and what is done when it does not. The recipe never changes. For train.py and gradients.py.
 
 The ladder: micro-batch halves and accumulation doubles, down to one example; then activations are computed twice
 (gradient checkpointing). The step stays the same examples in the same order, its loss divided by the same number of tokens.
+A run begins on the first rung that is computed to fit, and goes down further when the computation was too kind.
 """
 
 from __future__ import annotations
 
+import os
 import resource
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,37 +20,88 @@ from clara_api.training_job import Hyperparameters, MemoryPlan
 TOKENS_ON_CPU = 2_048  # per pass: beyond it a CPU gains nothing from more at once
 TOKENS_ON_GPU = 16_384  # fills the matrix units of today's cards; the ladder corrects it downwards
 PER_LEVEL = 4  # a pod that the kernel killed said nothing: the next one starts two halvings lower
+USABLE = 0.9  # of the memory: allocators lose some between what they hand out
+MOMENTS = 12  # bytes per trained weight besides itself: gradient and two moments, float32
 
 
-def first_plan(parameters: Hyperparameters, lengths: Sequence[int], *, on_gpu: bool, level: int = 0) -> MemoryPlan:
-    """The plan to begin with. `lengths`: tokens per training example. `level`: how often a pod was killed for its memory."""
+@dataclass(frozen=True, slots=True)
+class Lengths:
+    """What is known of the training examples."""
+
+    mean: float  # tokens
+    longest: int
+    supervised: float  # share of the tokens that carry loss
+
+    @classmethod
+    def of(cls, tokens: Sequence[int], supervised: Sequence[int]) -> Lengths:
+        """Of one number per example each."""
+        return cls(sum(tokens) / len(tokens), max(tokens), sum(supervised) / sum(tokens))
+
+    def heaviest_pass(self, examples: int, *, packed: bool) -> int:
+        """Tokens of a pass of that many examples, one of them the longest; a packed step is cut into passes of like weight."""
+        return self.longest + round((examples - 1) * (self.mean if packed else self.longest))
+
+
+def first_plan(
+    parameters: Hyperparameters, mean: float, *, on_gpu: bool, level: int = 0, processes: int = 1
+) -> MemoryPlan:
+    """The plan to begin with. `mean`: tokens per training example. `level`: how often a pod was killed for its memory."""
     batch = parameters.global_batch_size
+    each = -(-batch // processes)
     if parameters.micro_batch_size == "auto":
         budget = TOKENS_ON_GPU if on_gpu else TOKENS_ON_CPU
-        mean = sum(lengths) / len(lengths)
-        micro = max(1, min(batch, int(budget // mean)))
+        micro = max(1, min(each, int(budget // mean)))
     else:
-        micro = min(parameters.micro_batch_size, batch)
-    plan = _plan(batch, micro)
+        micro = min(parameters.micro_batch_size, each)
+    plan = _plan(batch, micro, processes)
     reason = f"pods of this run were killed for their memory {level} time(s)"
     for _ in range(level):
-        lower = _plan(batch, max(1, plan.micro_batch_size // PER_LEVEL), reason=reason)
+        lower = _plan(batch, max(1, plan.micro_batch_size // PER_LEVEL), processes, reason=reason)
         plan = lower.model_copy(update={"gradient_checkpointing": plan.micro_batch_size == 1})
     return plan
+
+
+def fitting(plan: MemoryPlan, batch: int, needed: Callable[[MemoryPlan], int], available: int | None) -> MemoryPlan:
+    """The first rung from `plan` down for which `needed` bytes are there; the lowest when none is."""
+    if available is None:
+        return plan
+    first = needed(plan)
+    why = f"it would need about {first / 2**30:.1f} GiB of {available / 2**30:.1f}"
+    last = plan
+    for rung in ladder(plan, batch):
+        last = rung if rung is plan else rung.model_copy(update={"reason": why})
+        if needed(rung) <= USABLE * available:
+            break
+    return last
 
 
 def lower(plan: MemoryPlan, batch: int, why: str) -> MemoryPlan | None:
     """The next rung; None at the bottom.
 
-    >>> lower(_plan(8, 8), 8, "")
-    MemoryPlan(micro_batch_size=4, accumulation=2, gradient_checkpointing=False, reason='')
+    >>> lower(_plan(8, 8), 8, "").accumulation
+    2
     """
     if plan.micro_batch_size > 1:
-        halved = _plan(batch, plan.micro_batch_size // 2, reason=why[:256])
+        halved = _plan(batch, plan.micro_batch_size // 2, plan.processes, reason=why[:256])
         return halved.model_copy(update={"gradient_checkpointing": plan.gradient_checkpointing})
     if not plan.gradient_checkpointing:
         return plan.model_copy(update={"gradient_checkpointing": True, "reason": why[:256]})
     return None
+
+
+def finer(before: MemoryPlan | None, plan: MemoryPlan, batch: int) -> MemoryPlan:
+    """What an earlier pod of the run had to come down to, for as many processes as there are now; else `plan`.
+
+    >>> finer(_plan(8, 2, 2), _plan(8, 8), 8).accumulation, finer(_plan(8, 4, 2), _plan(8, 2), 8).accumulation
+    (4, 4)
+    """
+    if before is None or (before.micro_batch_size, -before.gradient_checkpointing) >= (
+        plan.micro_batch_size,
+        -plan.gradient_checkpointing,
+    ):
+        return plan
+    micro, processes = before.micro_batch_size, plan.processes
+    return before.model_copy(update={"accumulation": -(-batch // (micro * processes)), "processes": processes})
 
 
 def ladder(plan: MemoryPlan, batch: int) -> Iterator[MemoryPlan]:
@@ -58,8 +112,10 @@ def ladder(plan: MemoryPlan, batch: int) -> Iterator[MemoryPlan]:
         rung = lower(rung, batch, "")
 
 
-def _plan(batch: int, micro: int, reason: str = "") -> MemoryPlan:
-    return MemoryPlan(micro_batch_size=micro, accumulation=-(-batch // micro), reason=reason)
+def _plan(batch: int, micro: int, processes: int = 1, reason: str = "") -> MemoryPlan:
+    return MemoryPlan(
+        micro_batch_size=micro, accumulation=-(-batch // (micro * processes)), processes=processes, reason=reason
+    )
 
 
 def peak_bytes(device: torch.device) -> int:
@@ -69,15 +125,23 @@ def peak_bytes(device: torch.device) -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def available_bytes(device: torch.device) -> int | None:
-    """The device's memory, or the container's limit; None when it has none."""
+def used_bytes(device: torch.device) -> int:
+    """Memory in use now: the device's allocator, or the process with the libraries it has loaded."""
+    if device.type == "cuda":
+        return int(torch.cuda.memory_allocated(device))
+    resident = int(Path("/proc/self/statm").read_text().split()[1])
+    return resident * os.sysconf("SC_PAGE_SIZE")
+
+
+def available_bytes(device: torch.device, processes: int = 1) -> int | None:
+    """The device's memory, or this process's part of the container's limit; None when it has none."""
     if device.type == "cuda":
         return int(torch.cuda.get_device_properties(device).total_memory)
     try:
         limit = Path("/sys/fs/cgroup/memory.max").read_text().strip()
     except OSError:
         return None
-    return None if limit == "max" else int(limit)
+    return None if limit == "max" else int(limit) // processes
 
 
 def free_cache(device: torch.device) -> None:
@@ -86,21 +150,31 @@ def free_cache(device: torch.device) -> None:
         torch.cuda.empty_cache()
 
 
-def estimate_bytes(model: Any, tokens: int, supervised: int) -> int:
-    """Weights, adapter with gradient and two moments, and what one pass over `tokens` keeps for its way back.
+def needed_bytes(model: Any, plan: MemoryPlan, lengths: Lengths, *, packed: bool) -> int:
+    """What steps cut by this plan need at once, on a model that is loaded and has taken none: what is in use, gradients and
+    moments, and the heaviest pass."""
+    device = next(p.device for p in model.parameters() if p.requires_grad)
+    adapter = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    tokens = lengths.heaviest_pass(plan.micro_batch_size, packed=packed)
+    supervised = round(lengths.supervised * tokens)
+    one_pass = pass_bytes(model, tokens, supervised, twice=plan.gradient_checkpointing)
+    return used_bytes(device) + MOMENTS * int(adapter) + one_pass
+
+
+def pass_bytes(model: Any, tokens: int, supervised: int, *, twice: bool = False) -> int:
+    """What one pass over `tokens` keeps for its way back.
 
     Per token and layer about ten vectors of the hidden size and four of the feed-forward size stay alive (the inputs of
-    every linear layer, their adapters' inputs in float32, attention's four); of the head only supervised tokens, three
-    times in float32. Measured against real peaks in tests/bench/training.py.
+    every linear layer, their adapters' inputs in float32, attention's four); with activations computed twice only one vector
+    per layer, and one layer's others. Of the head only supervised tokens, three times in float32.
+    tests/bench/training.py measures it against real peaks.
     """
     config = model.config.get_text_config()
     item = torch.finfo(model.dtype).bits // 8
-    frozen = sum(p.numel() * p.element_size() for p in model.parameters() if not p.requires_grad)
-    adapter = sum(p.numel() for p in model.parameters() if p.requires_grad)
     hidden, inner = config.hidden_size, getattr(config, "intermediate_size", 4 * config.hidden_size)
-    per_token = config.num_hidden_layers * (10 * hidden + 4 * inner) * item
-    head = supervised * config.vocab_size * 4 * 3
-    return int(frozen + adapter * 16 + tokens * per_token + head)
+    layer = (10 * hidden + 4 * inner) * item
+    kept = config.num_hidden_layers * hidden * item + layer if twice else config.num_hidden_layers * layer
+    return int(tokens * kept + supervised * config.vocab_size * 4 * 3)
 
 
 def flops_per_token(model: Any) -> float:

@@ -33,12 +33,13 @@ from clara_api.handoff.run import TrainRun
 from clara_api.meta import BaseModelIdentity
 
 from clara_trainer import html_report, machine
+from clara_trainer.course import Course
 from clara_trainer.curate import Curated
 from clara_trainer.finish import Finished
 from clara_trainer.html_report import Point
 from clara_trainer.manifests import below
 from clara_trainer.objects import Objects
-from clara_trainer.steps import Course, Taken
+from clara_trainer.steps import Taken
 
 log = logging.getLogger(__name__)
 
@@ -120,7 +121,8 @@ def facts_of(run: TrainRun, trained: Trained) -> dict[str, str]:
         "Duration": f"{taken.seconds:.0f} s of steps",
         "Loss": f"{taken.loss:.4f}",
         "Passes per step": f"{plan.accumulation} of {plan.micro_batch_size} example(s)"
-        + (", packed" if trained.course.packed else ", padded")
+        + (f" in each of {plan.processes} processes" if plan.processes > 1 else "")
+        + (", packed" if trained.course.layout.packed else ", padded")
         + (", gradient checkpointing" if plan.gradient_checkpointing else ""),
         "Interruptions": str(taken.interruptions),
         "Attempt": str(run.attempt),

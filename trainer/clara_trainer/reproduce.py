@@ -27,6 +27,7 @@ from clara_trainer.publish import Trained
 from clara_trainer.reporter import Reporter
 from clara_trainer.settings import Settings
 from clara_trainer.train import prepare, take_and_measure
+from clara_trainer.workers import processes_for, sharing
 
 ALIKE = 0.99  # cosine of the effects of two runs that are the same up to rounding
 FINGERPRINT_LIMIT = 16 << 20  # bytes
@@ -48,12 +49,13 @@ def reproduce(wanted: ReproduceRun, objects: Objects, settings: Settings, report
             f"this is another set-up than the one that made the artifact: {'; '.join(others)}. Use the image "
             f"{manifest.provenance.image or 'of the manifest'} on such a machine, or say --approximate",
         )
-    course, prepared = prepare(run, objects, settings, reporter)
-    check_data(manifest.provenance.data, prepared.files)
     nowhere = Checkpoints(objects, "", settings.scratch / "checkpoints", keep=1)
-    trained = take_and_measure(
-        run, course, prepared, checkpoints=nowhere, folder=settings.scratch / "adapter", reporter=reporter
-    )
+    with sharing(processes_for(run)) as workers:
+        course, prepared = prepare(run, objects, settings, reporter, workers)
+        check_data(manifest.provenance.data, prepared.files)
+        trained = take_and_measure(
+            run, course, prepared, checkpoints=nowhere, folder=settings.scratch / "adapter", reporter=reporter
+        )
     return verdict(manifest, trained, wanted, objects)
 
 

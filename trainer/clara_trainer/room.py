@@ -1,11 +1,13 @@
-"""Is there room in scratch for what will be fetched? Asked before a byte is copied. Called by train.py.
+"""Is there room in scratch for what will be fetched? Asked before a byte is copied. Called by train.py and `__main__`.
 
 A pod that fills its scratch space is evicted by the kubelet, and its Job makes another, which is evicted too: the cluster would
-repeat it for ever. So the sizes that the store tells are added up first.
+repeat it for ever. So the sizes that the store tells are added up first, and a pod that is evicted all the same says so.
 """
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shutil
 from typing import Any
 
@@ -13,7 +15,7 @@ from clara_api.digests import is_base_model_file
 from clara_api.handoff.run import TrainRun
 
 from clara_trainer.objects import Objects
-from clara_trainer.outcome import Failure
+from clara_trainer.outcome import Failure, Terminated
 from clara_trainer.settings import Settings
 
 SPARE = 64 << 20  # bytes: caches
@@ -38,12 +40,33 @@ def check(run: TrainRun, objects: Objects, settings: Settings) -> None:
 def check_training(model: Any, settings: Settings) -> None:
     """Failure DiskFull when a checkpoint on its way to the store would not fit beside what is there."""
     adapter = sum(p.numel() * p.element_size() for p in model.parameters() if p.requires_grad)
-    used = sum(path.stat().st_size for path in settings.scratch.rglob("*") if path.is_file())
+    used = used_bytes(settings)
     limit = settings.scratch_bytes
     if limit is not None and used + COPIES * adapter > limit:
         needed = mib(used + COPIES * adapter)
         message = f"base, data, checkpoints and adapter need {needed} MiB of scratch space, spec.scratch gives {mib(limit)} MiB"
         raise Failure("DiskFull", f"{message}; raise it")
+
+
+def cause(error: BaseException, settings: Settings) -> BaseException:
+    """Why the run ended. The kubelet stops a pod over spec.scratch as it stops any other: only what lies there tells."""
+    limit = settings.scratch_bytes
+    if not isinstance(error, Terminated) or limit is None or (used := used_bytes(settings)) <= limit:
+        return error
+    message = (
+        f"the pod was told to stop while {mib(used)} MiB lay in its scratch space; spec.scratch gives {mib(limit)} MiB"
+    )
+    return Failure("DiskFull", f"{message}; raise it")
+
+
+def used_bytes(settings: Settings) -> int:
+    """What lies in scratch now; files come and go meanwhile."""
+    total = 0
+    for folder, _, names in os.walk(settings.scratch):
+        for name in names:
+            with contextlib.suppress(OSError):
+                total += os.lstat(os.path.join(folder, name)).st_size
+    return total
 
 
 def base_bytes(run: TrainRun, objects: Objects) -> int:

@@ -4,27 +4,29 @@
     base ─ fetched, digest verified ──────────────┴─ adapter ─ all steps ─ fingerprint ─ publish (manifest last)
 
 Called by `__main__` with a TrainRun. Succeeds only when every step was taken and the manifest lies in the store. Whatever
-stops it before leaves a checkpoint from which the next pod goes on.
+stops it before leaves a checkpoint from which the next pod goes on. Further processes (workers.py) only help with the steps.
 """
 
 from __future__ import annotations
 
 import logging
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
-import transformers
 from clara_api.fingerprint import NOISE_FLOOR, Fingerprint, l2
 from clara_api.handoff.outcome import Outcome
 from clara_api.handoff.run import TrainRun
 from clara_api.meta import BaseModelIdentity
-from clara_api.training_job import DryRunReport
+from clara_api.training_job import DryRunReport, MemoryPlan
 
 from clara_trainer import attention, base_model, curate, data, finish, machine, manifests, memory, methods, room, steps
+from clara_trainer.batches import Layout
 from clara_trainer.checkpoints import Checkpoints
+from clara_trainer.course import Course, optimizer_for
 from clara_trainer.curate import Curated
+from clara_trainer.memory import Lengths
 from clara_trainer.objects import Objects
 from clara_trainer.outcome import Failure, Terminated
 from clara_trainer.publish import Prepared, Trained, publish
@@ -33,8 +35,8 @@ from clara_trainer.recover import published
 from clara_trainer.reporter import Reporter
 from clara_trainer.settings import Settings
 from clara_trainer.start_from import fetch_start
-from clara_trainer.steps import Course
 from clara_trainer.stop import on_request
+from clara_trainer.workers import Agreed, Setup, Workers, processes_for, sharing
 
 MOST_FILES = 2_000  # each has its digest in the manifest, which readers take up to 1 MiB
 
@@ -47,14 +49,15 @@ def train(run: TrainRun, objects: Objects, settings: Settings, reporter: Reporte
     if not run.dry_run and (found := manifests.find(objects, run.artifact_uri)):
         checkpoints.forget()
         return published(found, objects, run.artifact_uri)  # a restarted pod must not touch sealed files
-    course, prepared = prepare(run, objects, settings, reporter)
-    if run.dry_run:
-        return dry_run(course, prepared.curated)
-    room.check_training(course.model, settings)
     try:
-        trained = take_and_measure(
-            run, course, prepared, checkpoints=checkpoints, folder=settings.scratch / "adapter", reporter=reporter
-        )
+        with sharing(processes_for(run)) as workers:
+            course, prepared = prepare(run, objects, settings, reporter, workers)
+            if run.dry_run:
+                return dry_run(course, prepared.curated)
+            room.check_training(course.model, settings)
+            trained = take_and_measure(
+                run, course, prepared, checkpoints=checkpoints, folder=settings.scratch / "adapter", reporter=reporter
+            )
         reporter.say("publishes the artifact")
         manifest = publish(run, trained, objects)
     except Terminated as stopped:  # between the last step and the manifest: the next pod publishes what this one saved
@@ -79,7 +82,9 @@ def train(run: TrainRun, objects: Objects, settings: Settings, reporter: Reporte
     )
 
 
-def prepare(run: TrainRun, objects: Objects, settings: Settings, reporter: Reporter) -> tuple[Course, Prepared]:
+def prepare(
+    run: TrainRun, objects: Objects, settings: Settings, reporter: Reporter, workers: Workers
+) -> tuple[Course, Prepared]:
     """Everything before the first step."""
     # The data first: they are quick to check, and most runs that fail, fail here.
     reporter.say("reads and checks the data")
@@ -101,9 +106,15 @@ def prepare(run: TrainRun, objects: Objects, settings: Settings, reporter: Repor
 
     # Seeds before weights: the adapter's first values are random numbers too.
     reporter.say("loads the base")
-    threads = make_deterministic(run.hyperparameters.seed)
+    threads = machine.threads()
+    setup = Setup(
+        run, base, start, settings.scratch / "rendezvous", workers.processes, max(1, threads // workers.processes)
+    )
+    workers.start(setup)
+    machine.make_deterministic(run.hyperparameters.seed, setup.threads)
     model = methods.adapt(methods.load(base, run.method), run, start)
-    course = course_of(model, tokenizer, curated, run)
+    course = course_of(model, tokenizer, curated, run, workers)
+    workers.join(setup, Agreed(course.layout, model.config._attn_implementation))
     return course, Prepared(base, tokenizer, [file.digest for file in files], curated, threads)
 
 
@@ -124,58 +135,62 @@ def take_and_measure(
     return Trained(folder, finished, prepared, course, taken)
 
 
-def make_deterministic(seed: int) -> int:
-    """Same seed, image, threads and CPU: same bits. Returns the number of threads: sums depend on how they are split."""
-    threads = machine.threads()
-    torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(
-        True, warn_only=torch.cuda.is_available()
-    )  # attention kernels of GPUs have no such way back
-    transformers.set_seed(seed)
-    return threads
-
-
-def course_of(model: Any, tokenizer: Any, curated: Curated, run: TrainRun) -> Course:
+def course_of(model: Any, tokenizer: Any, curated: Curated, run: TrainRun, workers: Workers) -> Course:
     """What the steps need: optimizer, packing proven on this model, and how a step is cut."""
     parameters = run.hyperparameters
     model.config.use_cache = False  # a cache of keys and values only costs memory while training
-    device = next(p.device for p in model.parameters() if p.requires_grad)
-    packed = attention.choose(model, curated.training, wanted=parameters.packing)
-    lengths = [len(example.ids) for example in curated.training]
-    plan = memory.first_plan(parameters, lengths, on_gpu=device.type == "cuda", level=run.memory_level)
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
+    packed = attention.choose(model, curated.training, wanted=parameters.packing)
     course = Course(
         model=model,
-        optimizer=steps.optimizer_for(model, parameters.learning_rate),
+        optimizer=optimizer_for(model, parameters.learning_rate),
         training=curated.training,
         validation=curated.validation,
         parameters=parameters,
-        plan=plan,
-        packed=packed,
-        filler=pad if pad is not None else 0,
-        device=device,
+        plan=first_plan(model, curated, run, packed=packed, processes=workers.processes),
+        layout=Layout(packed, filler=pad if pad is not None else 0),
+        device=device_of(model),
         start=run.start_from.digest if run.start_from else "",
+        workers=workers,
     )
-    steps.use(course, plan)
-    refuse_what_cannot_fit(course, run)
     log.info(
         "%d rows to learn, %d held out; %d steps of %d example(s), %d per pass",
-        len(curated.training), len(curated.validation), course.total, parameters.global_batch_size, plan.micro_batch_size,
+        len(curated.training), len(curated.validation), course.total, parameters.global_batch_size, course.plan.micro_batch_size,
     )  # fmt: skip
     return course
 
 
-def refuse_what_cannot_fit(course: Course, run: TrainRun) -> None:
-    """Failure OutOfMemory when one example at a time would not fit: said in a second, not after an hour."""
-    longest = max(len(example.ids) for example in course.training)
-    needed = memory.estimate_bytes(course.model, longest if not course.plan.gradient_checkpointing else 0, 0)
-    available = memory.available_bytes(course.device)
-    if available is not None and needed > available and course.plan.gradient_checkpointing:
+def first_plan(model: Any, curated: Curated, run: TrainRun, *, packed: bool, processes: int) -> MemoryPlan:
+    """The first cut of a step that is computed to fit; Failure OutOfMemory when not even the last one would.
+
+    Said in a second, not after an hour. A micro-batch size that a person chose is tried as it is.
+    """
+    device, parameters = device_of(model), run.hyperparameters
+    lengths = lengths_of(curated)
+    plan = memory.first_plan(
+        parameters, lengths.mean, on_gpu=device.type == "cuda", level=run.memory_level, processes=processes
+    )
+    available = memory.available_bytes(device, processes)
+    needed = partial(memory.needed_bytes, model, lengths=lengths, packed=packed)
+    lowest = memory.fitting(plan, parameters.global_batch_size, needed, available)
+    if available is not None and lowest.gradient_checkpointing and needed(lowest) > available:
         raise Failure(
             "OutOfMemory",
-            f"base and adapter alone need about {needed / 2**30:.1f} GiB, and there are {available / 2**30:.1f} GiB; "
-            "raise spec.resources, or use method qlora",
+            f"one example at a time needs about {needed(lowest) / 2**30:.1f} GiB, and there are "
+            f"{available / 2**30:.1f} GiB for each process; raise spec.resources, lower hyperparameters.maxLength, or use "
+            "method qlora",
         )
+    return lowest if parameters.micro_batch_size == "auto" else plan
+
+
+def lengths_of(curated: Curated) -> Lengths:
+    """Of the examples to learn."""
+    return Lengths.of([len(e.ids) for e in curated.training], [e.supervised for e in curated.training])
+
+
+def device_of(model: Any) -> Any:
+    """Where the adapter is."""
+    return next(parameter.device for parameter in model.parameters() if parameter.requires_grad)
 
 
 def dry_run(course: Course, curated: Curated) -> Outcome:
@@ -184,10 +199,11 @@ def dry_run(course: Course, curated: Curated) -> Outcome:
     longest = sorted(course.training, key=lambda example: -len(example.ids))[:size]
     measured = Course(
         model=course.model, optimizer=course.optimizer, training=longest, validation=(), plan=course.plan,
-        parameters=course.parameters.model_copy(update={"epochs": 2}), packed=course.packed, filler=course.filler,
-        device=course.device,
+        parameters=course.parameters.model_copy(update={"epochs": 2}), layout=course.layout, device=course.device,
+        workers=course.workers,
     )  # fmt: skip
-    measured.model.train()
+    lengths = lengths_of(curated)
+    estimated = memory.needed_bytes(course.model, course.plan, lengths, packed=course.layout.packed)
     with on_request() as stop:
         steps.take_step(measured, 0, stop)
         began = time.monotonic()
@@ -196,16 +212,14 @@ def dry_run(course: Course, curated: Curated) -> Outcome:
         if stop.requested:
             raise Terminated("during a dry run, which begins anew")
     tokens = sum(len(example.ids) for example in longest)
-    passes = measured.cut(longest)
-    heaviest = max(passes, key=lambda batch: batch.computed)
     report = DryRunReport(
         total_steps=course.total,
         seconds_per_step=seconds,
         estimated_seconds=seconds * course.total,
         longest_batch_tokens=tokens,
         peak_memory_bytes=memory.peak_bytes(course.device),
-        estimated_memory_bytes=memory.estimate_bytes(course.model, heaviest.computed, len(heaviest.keep)),
-        available_memory_bytes=memory.available_bytes(course.device),
+        estimated_memory_bytes=estimated,
+        available_memory_bytes=memory.available_bytes(course.device, course.workers.processes),
         memory=measured.plan,
     )
     message = (

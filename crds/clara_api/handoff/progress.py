@@ -6,7 +6,7 @@ Authorization: Bearer <projected token, audience AUDIENCE>
                    "metrics": [{"name": "current_step", "value": "12"}, …], "lastUpdatedTime": "…"}}
 
 Clara's own trainer adds the metrics `phase` (what the pod does, in words), checkpoint_step, resumed_from_step, interruptions,
-peak_memory_bytes, micro_batch_size, accumulation, gradient_checkpointing (0 or 1) and memory_reason.
+peak_memory_bytes, micro_batch_size, accumulation, processes, gradient_checkpointing (0 or 1) and memory_reason.
 
 progressPercentage and estimatedRemainingSeconds are not believed (they read 100 % after a SIGTERM): the operator computes
 its own from `current_step` and `total_steps`.

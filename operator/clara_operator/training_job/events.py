@@ -50,4 +50,5 @@ def _memory(old: Progress | None, new: Progress | None) -> Event | None:
 def _words(plan: MemoryPlan) -> str:
     twice = ", activations computed twice" if plan.gradient_checkpointing else ""
     why = f": {plan.reason}" if plan.reason else ""
-    return f"a step is {plan.accumulation} x {plan.micro_batch_size} examples{twice}{why}"
+    each = f" in each of {plan.processes} processes" if plan.processes > 1 else ""
+    return f"a step is {plan.accumulation} x {plan.micro_batch_size} examples{each}{twice}{why}"

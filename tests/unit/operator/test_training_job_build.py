@@ -41,6 +41,26 @@ def test_a_run_is_told_all_that_the_recipe_says():
     assert run.memory_level == 0
 
 
+@pytest.mark.parametrize(
+    ("spec", "processes"),
+    [
+        ({}, 1),
+        ({"resources": {"limits": {"nvidia.com/gpu": "1"}}}, 1),
+        ({"resources": {"limits": {"nvidia.com/gpu": "4", "cpu": "8"}}}, 4),
+        ({"profile": "multi-gpu", "resources": {"limits": {"nvidia.com/gpu": "8"}}}, 8),
+        ({"profile": "multi-gpu", "resources": {"limits": {"cpu": "4"}}}, 2),
+    ],
+    ids=str,
+)
+def test_every_gpu_of_the_limits_has_a_process(spec: dict[str, Any], processes: int):
+    plan = look(make.cluster(make.training_job(**spec)))
+    assert run_of(plan).processes == processes
+    job = next(c.manifest for c in plan.create if c.manifest["kind"] == "Job")
+    pod = job["spec"]["template"]["spec"]
+    mounts = [mount["mountPath"] for mount in pod["containers"][0]["volumeMounts"]]
+    assert ("/dev/shm" in mounts) == (processes > 1)
+
+
 def test_attempts_of_a_run_share_its_folder_and_another_recipe_has_its_own():
     tj = make.training_job()
     first = run_of(look(make.cluster(tj)))

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from clara_api.handoff.outcome import EXIT_CODES, Outcome
 from clara_operator.plan import Plan
 from clara_operator.training_job.backoff import delay
 from clara_testing import make
@@ -121,6 +122,27 @@ def test_at_the_finest_level_the_message_says_which_limit_to_raise():
     assert plan.create == ()
     assert state(plan) == "OutOfMemory"
     assert "raise it, or lower hyperparameters.maxLength" in message(plan)
+
+
+@pytest.mark.parametrize("code", [EXIT_CODES["Preempted"], 137])
+def test_a_pod_evicted_for_what_it_wrote_is_not_tried_again(code: int):
+    """The kubelet tells it to stop like any other; were it believed that it was only moved, the next would fill up, too."""
+    tj = make.training_job()
+    made = make.job(NAME, run_digest=digest(tj), finished="Failed")
+    told = Outcome(result="Failed", failure="Preempted", message="the pod was told to stop")
+    words = 'Usage of EmptyDir volume "scratch" exceeds the limit "10Gi". '
+    pod = make.job_pod(made, phase="Failed", exit_code=code, outcome=told, reason="Evicted", message=words)
+    plan = look(make.cluster(tj, made, pod))
+    assert (state(plan), plan.create) == ("DiskFull", ())
+    assert 'EmptyDir volume "scratch" exceeds the limit "10Gi"; raise spec.scratch, then spec.rerun' in message(plan)
+
+
+def test_a_pod_evicted_because_its_node_ran_full_is_tried_again():
+    tj = make.training_job()
+    made = make.job(NAME, run_digest=digest(tj), finished="Failed")
+    words = "The node was low on resource: ephemeral-storage. Threshold quantity: 1Gi, available: 512Mi. "
+    pod = make.job_pod(made, phase="Failed", exit_code=137, reason="Evicted", message=words)
+    assert state(look(make.cluster(tj, made, pod))) != "DiskFull"
 
 
 @pytest.mark.parametrize("failure", ["OutOfMemory", "BaseModelUnavailable"])

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from clara_trainer import attention
-from clara_trainer.batches import alike, cut, log_likelihood, pack, pad, supervised
+from clara_trainer.batches import Layout, cut, log_likelihood, pack, pad, passes, supervised
 from clara_trainer.tokens import IGNORED, Example
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,17 +11,24 @@ from training_bench import adapter, examples, tiny_model
 
 
 @given(lengths=st.lists(st.integers(1, 500), min_size=1, max_size=40), most=st.integers(1, 12))
-@pytest.mark.parametrize("divide", [cut, alike])
-def test_every_example_is_in_exactly_one_group_and_no_group_is_larger_than_asked(divide, lengths, most):
-    groups = divide(lengths, most)
-    assert sorted(i for group in groups for i in group) == list(range(len(lengths)))
-    assert all(0 < len(group) <= most for group in groups)
-    assert len(groups) == -(-len(lengths) // most)
+@pytest.mark.parametrize("packed", [True, False])
+def test_every_example_is_in_exactly_one_pass_and_no_pass_is_larger_than_asked(packed, lengths, most):
+    made = [Example((n,) * length, (n,) * length) for n, length in enumerate(lengths)]
+    found = Layout(packed, 0).passes(made, most)
+    assert sorted(example.ids[0] for one in found for example in one) == list(range(len(lengths)))
+    assert all(0 < len(one) <= most for one in found)
+    assert len(found) <= -(-len(lengths) // most)
+
+
+@given(count=st.integers(1, 200), most=st.integers(1, 30), processes=st.integers(1, 9))
+def test_every_process_has_as_many_passes_as_the_others_where_there_are_enough_examples(count, most, processes):
+    found = passes(count, most, processes)
+    assert found == count or (found % processes == 0 and found * most >= count)
 
 
 def test_packed_groups_are_about_equally_long():
     lengths = [500, 10, 490, 20, 30, 480]
-    assert sorted(sum(lengths[i] for i in group) for group in cut(lengths, 2)) == [510, 510, 510]
+    assert sorted(sum(lengths[i] for i in group) for group in cut(lengths, 3, 2)) == [510, 510, 510]
 
 
 def test_padding_is_neither_attended_to_nor_learned():
@@ -46,7 +53,7 @@ def test_the_loss_of_packed_examples_is_the_sum_of_their_own(name):
     model = tiny_model()
     alone = sum(float(log_likelihood(model, pad([e], filler=0)).detach()) for e in chosen)
     padded = float(log_likelihood(model, pad(chosen, filler=0)).detach())
-    attention.use_packed(model) if name == attention.NAME else model.set_attn_implementation(name)
+    attention.use(model, name)
     packed = float(log_likelihood(model, pack(chosen)).detach())
     assert packed == pytest.approx(alone, rel=1e-6)
     assert padded == pytest.approx(alone, rel=1e-6)
@@ -126,6 +133,6 @@ def test_a_model_that_computes_all_logits_gives_the_same_loss():
             return self.model(**inputs)
 
     model, chosen = tiny_model(), examples(4)
-    attention.use_packed(model)
+    attention.use(model, attention.NAME)
     lavish = log_likelihood(Generous(model), pack(chosen))
     assert torch.allclose(lavish, log_likelihood(model, pack(chosen)))

@@ -9,7 +9,7 @@ import pytest
 import torch
 from clara_api.training_job import MemoryPlan
 from clara_trainer import checkpoints as checkpoints_module
-from clara_trainer import memory, steps
+from clara_trainer import memory, share, steps
 from clara_trainer.outcome import Failure, Terminated
 from clara_trainer.stop import Stop
 from training_bench import RUN_URI, course, run, store, weights
@@ -194,21 +194,21 @@ def test_padded_and_packed_runs_learn_the_same(tmp_path):
 def test_gradient_checkpointing_does_not_change_what_is_learned(tmp_path):
     plain = trained(tmp_path / "a", micro=1)
     made = course(micro=1)
-    steps.use(made, made.plan.model_copy(update={"gradient_checkpointing": True}))
+    made.plan = made.plan.model_copy(update={"gradient_checkpointing": True})
     run(made, tmp_path / "b")
     assert (weights(made) - plain).abs().max() < 1e-5
 
 
 def test_out_of_memory_cuts_the_step_finer_and_learns_the_same(tmp_path, monkeypatch):
     whole = trained(tmp_path / "a", micro=8)
-    likelihood = steps.log_likelihood
+    likelihood = share.log_likelihood
 
     def greedy(model, batch):
         if len(batch.borders) - 1 > 2:
             raise RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory")
         return likelihood(model, batch)
 
-    monkeypatch.setattr(steps, "log_likelihood", greedy)
+    monkeypatch.setattr(share, "log_likelihood", greedy)
     made = course(micro=8)
     run(made, tmp_path / "b")
     assert (made.plan.micro_batch_size, made.plan.accumulation) == (2, 4)
@@ -223,7 +223,7 @@ def test_memory_that_is_never_enough_ends_with_what_to_do(tmp_path, monkeypatch)
         tried.append((len(batch.borders) - 1, model.is_gradient_checkpointing))
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
 
-    monkeypatch.setattr(steps, "log_likelihood", greedy)
+    monkeypatch.setattr(share, "log_likelihood", greedy)
     with pytest.raises(Failure) as failed:
         run(course(micro=8), tmp_path)
     assert failed.value.failure == "OutOfMemory"
@@ -242,7 +242,7 @@ def test_a_resumed_run_keeps_the_finer_cut(tmp_path):
 
 def test_a_pod_that_was_killed_for_its_memory_comes_back_finer():
     parameters = course(micro=8).parameters
-    plans = [memory.first_plan(parameters, [50] * 24, on_gpu=False, level=level) for level in range(4)]
+    plans = [memory.first_plan(parameters, 50, on_gpu=False, level=level) for level in range(4)]
     assert [plan.micro_batch_size for plan in plans] == [8, 2, 1, 1]
     assert [plan.gradient_checkpointing for plan in plans] == [False, False, False, True]
     assert all(plan.micro_batch_size * plan.accumulation >= 8 for plan in plans)
@@ -256,8 +256,8 @@ def test_the_ladder_ends():
 def test_a_loss_that_is_no_number_ends_the_run_before_the_weights_are_touched(tmp_path, monkeypatch):
     made = course()
     before = weights(made)
-    likelihood = steps.log_likelihood
-    monkeypatch.setattr(steps, "log_likelihood", lambda model, batch: likelihood(model, batch) * math.nan)
+    likelihood = share.log_likelihood
+    monkeypatch.setattr(share, "log_likelihood", lambda model, batch: likelihood(model, batch) * math.nan)
     with pytest.raises(Failure) as failed:
         run(made, tmp_path)
     assert failed.value.failure == "Diverged"
