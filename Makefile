@@ -72,6 +72,10 @@ test: cluster-up check images ## every test: unit, contract, and the scenarios o
 demo: install ## from manifests to answers: train, evaluate, approve, serve, change versions
 	@$(BIN)/python hack/demo/demo.py
 
+.PHONY: gpu
+gpu: .venv/.ready ## what needs an NVIDIA GPU: every method, several GPUs, share of the matrix units
+	@$(BIN)/pytest -q -s --timeout=600 tests/gpu
+
 .PHONY: bench
 bench: .venv/.ready ## measure the gateway, approval to verified, the operator at rest (after make demo), and training beside trl
 	@$(BIN)/python tests/bench/gateway_cpu.py

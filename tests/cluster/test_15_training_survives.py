@@ -73,6 +73,20 @@ def test_a_suspended_run_saves_stops_and_goes_on(run: str, undisturbed: str):
     assert done["progress"]["resumedFromStep"] >= 7
 
 
+def test_a_run_that_processes_share_survives_an_eviction_too(clara: chain.Base):
+    """One process per GPU; on this CPU two."""
+    limits = {"requests": {"cpu": "250m"}, "limits": {"cpu": "2"}}
+    chain.apply(training.job("geteilt", clara, profile="multi-gpu", resources=limits))
+    training.wait_for_step("geteilt", 12)
+    [pod] = training.pods("geteilt")
+    training.evict(pod)
+    done = training.succeeded("geteilt")
+    assert done["progress"]["memory"]["processes"] == 2
+    assert done["progress"]["resumedFromStep"] >= 12
+    assert done["effective"]["learningRate"] == training.SLOW["learningRate"], "what is written wins over the profile"
+    training.forget("geteilt")
+
+
 def test_a_deleted_pod_is_replaced_while_the_operator_is_away(run: str, undisturbed: str):
     from operator_pod import away
 
