@@ -25,6 +25,7 @@ from clara_trainer import attention, memory, steps
 from clara_trainer.batches import Layout, log_likelihood, supervised
 from clara_trainer.checkpoints import Checkpoints
 from clara_trainer.course import Course, optimizer_for
+from clara_trainer.memory import Lengths
 from clara_trainer.objects import Objects
 from clara_trainer.stop import Stop
 from clara_trainer.tokens import IGNORED, Example
@@ -198,6 +199,27 @@ def checkpoint_stall(examples: Sequence[Example]) -> dict[str, float]:
     return {"step": median(plain[1:]), "stall": median(copies[1:]), "beside": median(beside[1:])}
 
 
+def peak_of_a_step(micro: int, twice: bool) -> dict[str, float]:
+    """What a step needs at most, computed before it and measured after it; in a process of its own, because peaks never fall."""
+    made = course(lognormal(BATCH * 2), micro=micro)
+    made.plan = made.plan.model_copy(update={"gradient_checkpointing": twice})
+    lengths = Lengths.of([len(e.ids) for e in made.training], [e.supervised for e in made.training])
+    before = memory.used_bytes(made.device)
+    computed = memory.needed_bytes(made.model, made.plan, lengths, packed=made.layout.packed)
+    steps.take_step(made, 0, Stop())
+    return {"before": before, "computed": computed, "peak": memory.peak_bytes(made.device)}
+
+
+def peaks() -> dict[str, dict[str, float]]:
+    """By micro-batch."""
+    found = {}
+    for micro, twice in ((64, False), (16, False), (4, False), (16, True)):
+        command = [sys.executable, __file__, "peak", str(micro), str(int(twice))]
+        name = f"{micro} examples per pass" + (", gradient checkpointing" if twice else "")
+        found[name] = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+    return found
+
+
 def install_peers() -> None:
     """trl and what it needs besides the locked environment."""
     if not (PEERS / "trl").exists():
@@ -229,10 +251,11 @@ def main(rounds: int) -> None:
         for name in names:
             measured[name].append(contenders[name]())
             print(f"round {number + 1}: {name}: {measured[name][-1]['seconds']:.2f} s a step", flush=True)
-    stall = checkpoint_stall(even)
+    stall, memories = checkpoint_stall(even), peaks()
     RESULTS.parent.mkdir(parents=True, exist_ok=True)
-    RESULTS.write_text(json.dumps({"rounds": measured, "checkpoint": stall}, indent=1))
+    RESULTS.write_text(json.dumps({"rounds": measured, "checkpoint": stall, "memory": memories}, indent=1))
     show(measured, stall, mixed)
+    show_memory(memories)
 
 
 def show(measured: dict[str, list[dict[str, Any]]], stall: dict[str, float], mixed: Sequence[Example]) -> None:
@@ -255,6 +278,14 @@ def show(measured: dict[str, list[dict[str, Any]]], stall: dict[str, float], mix
     print(f"a step while a checkpoint is written: {stall['beside'] / stall['step']:.3f} of one without")
 
 
+def show_memory(found: dict[str, dict[str, float]]) -> None:
+    """The second table."""
+    print("\n| a step takes, besides what was there before | computed MiB | measured MiB | ratio |\n|---|--:|--:|--:|")
+    for name, sizes in found.items():
+        computed, peak = (sizes[what] - sizes["before"] for what in ("computed", "peak"))
+        print(f"| {name} | {computed / 2**20:.0f} | {peak / 2**20:.0f} | {computed / peak:.2f} |")
+
+
 @torch.inference_mode()
 def first_loss(examples: Sequence[Example]) -> float:
     """Mean loss per supervised token of the first step's examples, each by itself."""
@@ -266,4 +297,7 @@ def first_loss(examples: Sequence[Example]) -> float:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 3)
+    if sys.argv[1:2] == ["peak"]:
+        print(json.dumps(peak_of_a_step(int(sys.argv[2]), bool(int(sys.argv[3])))))
+    else:
+        main(int(sys.argv[1]) if len(sys.argv) > 1 else 3)

@@ -164,17 +164,17 @@ def needed_bytes(model: Any, plan: MemoryPlan, lengths: Lengths, *, packed: bool
 def pass_bytes(model: Any, tokens: int, supervised: int, *, twice: bool = False) -> int:
     """What one pass over `tokens` keeps for its way back.
 
-    Per token and layer about ten vectors of the hidden size and four of the feed-forward size stay alive (the inputs of
-    every linear layer, their adapters' inputs in float32, attention's four); with activations computed twice only one vector
-    per layer, and one layer's others. Of the head only supervised tokens, three times in float32.
+    Per token and layer about twelve vectors of the hidden size and five of the feed-forward size stay alive (the inputs of
+    every linear layer and norm, attention's, and what the way back adds); with activations computed twice only one vector
+    per layer, and the others of one layer with its gradients. Of the head only supervised tokens, four times in float32.
     tests/bench/training.py measures it against real peaks.
     """
     config = model.config.get_text_config()
     item = torch.finfo(model.dtype).bits // 8
     hidden, inner = config.hidden_size, getattr(config, "intermediate_size", 4 * config.hidden_size)
-    layer = (10 * hidden + 4 * inner) * item
-    kept = config.num_hidden_layers * hidden * item + layer if twice else config.num_hidden_layers * layer
-    return int(tokens * kept + supervised * config.vocab_size * 4 * 3)
+    layer = (12 * hidden + 5 * inner) * item
+    kept = config.num_hidden_layers * hidden * item + 2 * layer if twice else config.num_hidden_layers * layer
+    return int(tokens * kept + supervised * config.vocab_size * 4 * 4)
 
 
 def flops_per_token(model: Any) -> float:

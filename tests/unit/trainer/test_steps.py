@@ -7,9 +7,8 @@ import time
 
 import pytest
 import torch
-from clara_api.training_job import MemoryPlan
 from clara_trainer import checkpoints as checkpoints_module
-from clara_trainer import memory, share, steps
+from clara_trainer import share, steps
 from clara_trainer.outcome import Failure, Terminated
 from clara_trainer.stop import Stop
 from training_bench import RUN_URI, course, run, store, weights
@@ -238,18 +237,6 @@ def test_a_resumed_run_keeps_the_finer_cut(tmp_path):
     again = course(micro=8)
     run(again, tmp_path)
     assert again.plan.micro_batch_size == 2
-
-
-def test_a_pod_that_was_killed_for_its_memory_comes_back_finer():
-    parameters = course(micro=8).parameters
-    plans = [memory.first_plan(parameters, 50, on_gpu=False, level=level) for level in range(4)]
-    assert [plan.micro_batch_size for plan in plans] == [8, 2, 1, 1]
-    assert [plan.gradient_checkpointing for plan in plans] == [False, False, False, True]
-    assert all(plan.micro_batch_size * plan.accumulation >= 8 for plan in plans)
-
-
-def test_the_ladder_ends():
-    assert len(list(memory.ladder(MemoryPlan(micro_batch_size=64, accumulation=1), 64))) == 8
 
 
 # -- diverging ------------------------------------------------------------------------------------------------------------
