@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 
 import clara_chain as chain
+import node
 import pytest
 import training
 from clara_install import kubectl
@@ -57,7 +58,7 @@ def test_a_killed_run_is_tried_again_and_ends_in_the_same_bits(run: str, undistu
         chain.until(lambda: training.pods(run) or None, "another pod", 90, lambda: chain.describe("tj", run, RECHT))
     done = training.succeeded(run)
     assert done["weightsDigest"] == undisturbed
-    assert len(done["attempts"]) == 3
+    assert [a["reason"] for a in done["attempts"]] == ["PodLost", "PodLost", "Succeeded"]
     assert done["progress"]["resumedFromStep"] > 0
 
 
@@ -85,6 +86,23 @@ def test_a_run_that_processes_share_survives_an_eviction_too(clara: chain.Base):
     assert done["progress"]["resumedFromStep"] >= 12
     assert done["effective"]["learningRate"] == training.SLOW["learningRate"], "what is written wins over the profile"
     training.forget("geteilt")
+
+
+def test_a_run_whose_node_vanishes_goes_on_elsewhere(clara: chain.Base):
+    """A second node that is only an API object takes the pod and is then gone: nobody can tell the pod to stop."""
+    prefers = {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [
+        {"weight": 100, "preference": {"matchExpressions": [{"key": "test", "operator": "In", "values": [node.GHOST]}]}}
+    ]}}  # fmt: skip
+    with node.ghost():
+        chain.apply(training.job("knoten", clara, scheduling={"affinity": prefers}))
+        chain.until(
+            lambda: True if training.nodes("knoten") == [node.GHOST] else None,
+            "the pod on that node", 60, lambda: chain.describe("tj", "knoten", RECHT),
+        )  # fmt: skip
+    done = training.succeeded("knoten", seconds=400)
+    assert [a["reason"] for a in done["attempts"]] == ["Succeeded"], "a lost node is nobody's failed attempt"
+    assert done["attempts"][-1]["node"] != node.GHOST
+    training.forget("knoten")
 
 
 def test_a_deleted_pod_is_replaced_while_the_operator_is_away(run: str, undisturbed: str):

@@ -162,6 +162,30 @@ def test_a_pod_that_fills_its_scratch_space_is_evicted_and_not_tried_again(clara
     training.forget("schreibt")
 
 
+def test_an_error_that_nobody_understood_is_tried_once_more(clara: chain.Base):
+    chain.apply(training.job("fehler", clara))
+    training.wait_for_checkpoint("fehler")
+    [pod] = training.pods("fehler")
+    in_the_way = "open('/clara/scratch/adapter', 'w').close()"  # a file where the adapter's folder will be
+    kubectl("exec", pod, "-n", RECHT, "-c", "trainer", "--", "python3", "-c", in_the_way)
+    done = training.succeeded("fehler")
+    first, second = done["attempts"]
+    assert (first["reason"], second["reason"]) == ("Bug", "Succeeded")
+    assert first["lastLogLines"]
+    assert done["progress"]["resumedFromStep"] == done["progress"]["totalSteps"], "no step is taken twice for it"
+    training.forget("fehler")
+
+
+def test_a_conversion_that_loses_too_much_is_refused_with_a_cure(clara: chain.Base):
+    conversion = {"rank": 1, "maxError": 1e-6}
+    spec = {"method": "dora", "conversion": conversion, "hyperparameters": QUICK | {"epochs": 4}}
+    chain.apply(training.job("verlust", clara, **spec))
+    message = training.failed("verlust", "NotServable")
+    assert "raise conversion.rank" in message
+    assert len(training.status("verlust")["attempts"]) == 1
+    training.forget("verlust")
+
+
 def test_a_run_over_its_time_stops_and_goes_on_when_it_is_given_more(clara: chain.Base):
     endless = training.SLOW | {"epochs": 200}
     chain.apply(training.job("lang", clara, hyperparameters=endless, retry={"maxDuration": "45s"}))

@@ -74,6 +74,12 @@ def pods(name: str) -> list[str]:
     return [p["metadata"]["name"] for p in found["items"] if p["status"]["phase"] in ("Pending", "Running")]
 
 
+def nodes(name: str) -> list[str]:
+    """Where pods of a TrainingJob are, or are meant to start."""
+    found = json.loads(kubectl("get", "pods", "-n", RECHT, "-l", f"clara.vcc.dev/training-job={name}", "-o", "json"))
+    return [node for p in found["items"] if (node := p["spec"].get("nodeName"))]
+
+
 def evict(pod: str) -> None:
     """What a node drain does."""
     body = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod, "namespace": RECHT}}

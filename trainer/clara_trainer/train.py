@@ -128,6 +128,7 @@ def take_and_measure(
         if stop.requested:  # in the last step: what follows may take longer than the grace period
             raise Terminated("after the last step")
 
+    course.workers.close()  # what they hold is not needed any more; a second base may be
     # Measured on what engines will run; what nobody can observe must not be called a success silently.
     reporter.say("measures the fingerprint")
     course.model.eval()
