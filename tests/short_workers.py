@@ -45,3 +45,25 @@ def without_a_base(setup: Setup, number: int, pipe: Connection) -> None:
 
     worker.load = greedy
     worker.work(setup, number, pipe)
+
+
+def with_an_error(setup: Setup, number: int, pipe: Connection) -> None:
+    """Something that nobody foresaw."""
+
+    def broken(model: Any, batch: Any) -> Any:
+        raise ValueError("an odd batch")
+
+    share.log_likelihood = broken
+    worker.work(setup, number, pipe)
+
+
+def killed_before_they_meet(setup: Setup, number: int, pipe: Connection) -> None:
+    """The first process waits for one that is gone."""
+    worker.meet = lambda *args: os.kill(os.getpid(), signal.SIGKILL)
+    worker.work(setup, number, pipe)
+
+
+def killed_in_an_exchange(setup: Setup, number: int, pipe: Connection) -> None:
+    """Its gradients were promised and never come."""
+    worker.dist.reduce = lambda *args, **kwargs: os.kill(os.getpid(), signal.SIGKILL)
+    worker.work(setup, number, pipe)

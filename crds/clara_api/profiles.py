@@ -33,5 +33,9 @@ def processes(profile: Profile, resources: Resources) -> int:
 
     Profile multi-gpu without GPUs takes two, so that what is going to run on GPUs can be tried on CPUs.
     """
-    gpus = sum(int(count) for name, count in resources.limits.items() if name.endswith("/gpu") and count.isdigit())
-    return gpus or (REHEARSAL if profile == "multi-gpu" else 1)
+    return gpus(resources) or (REHEARSAL if profile == "multi-gpu" else 1)
+
+
+def gpus(resources: Resources) -> int:
+    """GPUs of a pod, whoever made them: nvidia.com/gpu, amd.com/gpu."""
+    return sum(int(count) for name, count in resources.limits.items() if name.endswith("/gpu") and count.isdigit())

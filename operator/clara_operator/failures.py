@@ -77,17 +77,20 @@ def _over_its_disk(pod: PodFacts) -> Failure | None:
     """The kubelet's word counts before the pod's: that one only knows that it was told to stop."""
     if not pod.over_its_disk:
         return None
+    field = "spec.scratch" if "EmptyDir" in pod.over_its_disk else 'spec.resources.limits["ephemeral-storage"]'
     return Failure(
         reasons.DISK_FULL,
         f"pod {pod.name} was evicted: {pod.over_its_disk.rstrip('. ')}",
         pod.exit_code,
-        cure="raise spec.scratch, then spec.rerun",
+        cure=f"raise {field}, then spec.rerun",
     )
 
 
 def _said(pod: PodFacts) -> Failure | None:
     outcome: Outcome | None = pod.outcome
     if outcome is None or outcome.result != "Failed" or outcome.failure is None:
+        return None
+    if outcome.failure == "Bug" and pod.oom_killed:  # the kernel took one process of the pod, and the others wondered
         return None
     reason = REASON_OF_CLASS[outcome.failure]
     return Failure(reason, outcome.message or reasons.REASONS[reason], pod.exit_code, tuple(outcome.log_tail))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,6 +15,10 @@ from clara_operator.cluster import Cluster
 from clara_operator.plan import Manifest
 
 CLASS_OF_EXIT_CODE: dict[int, FailureClass] = {code: name for name, code in EXIT_CODES.items()}
+# pkg/kubelet/eviction: a volume's sizeLimit, a container's limit, the sum of the containers' limits.
+OVER_ITS_DISK = re.compile(
+    r"Usage of EmptyDir volume|Container .* exceeded its local ephemeral storage limit|Pod ephemeral local storage usage exceeds"
+)
 BAD_WAITING = (
     "ErrImagePull",
     "ImagePullBackOff",
@@ -162,7 +167,7 @@ def pod_facts(pod: Manifest) -> PodFacts:
 def _over_its_disk(status: dict[str, Any]) -> str:
     """Evicted for its own sizeLimit or ephemeral-storage limit; a node that runs full says DisruptionTarget instead."""
     message = str(status.get("message") or "").strip()
-    return message if status.get("reason") == "Evicted" and "exceeds" in message else ""
+    return message if status.get("reason") == "Evicted" and OVER_ITS_DISK.match(message) else ""
 
 
 def _waiting(status: dict[str, Any]) -> str | None:

@@ -100,7 +100,7 @@ def timed(made: Course, take: Callable[[int], float]) -> dict[str, Any]:
         losses.append(take(step))
         seconds.append(time.perf_counter() - began)
         chosen = made.chosen(step)
-        computed += sum(made.layout.batch(one).computed for one in made.passes(chosen))
+        computed += sum(made.layout.batch(one).computed for one in made.shares(chosen, step=step)[0].passes)
         useful += sum(len(example.ids) for example in chosen)
     return {"seconds": median(seconds[1:]), "losses": losses, "computed": computed, "useful": useful}
 
@@ -204,10 +204,11 @@ def peak_of_a_step(micro: int, twice: bool) -> dict[str, float]:
     made = course(lognormal(BATCH * 2), micro=micro)
     made.plan = made.plan.model_copy(update={"gradient_checkpointing": twice})
     lengths = Lengths.of([len(e.ids) for e in made.training], [e.supervised for e in made.training])
-    before = memory.used_bytes(made.device)
     computed = memory.needed_bytes(made.model, made.plan, lengths, packed=made.layout.packed)
+    computed -= memory.used_bytes(made.device)
+    before = memory.peak_bytes(made.device)
     steps.take_step(made, 0, Stop())
-    return {"before": before, "computed": computed, "peak": memory.peak_bytes(made.device)}
+    return {"computed": computed, "measured": memory.peak_bytes(made.device) - before}
 
 
 def peaks() -> dict[str, dict[str, float]]:
@@ -282,7 +283,7 @@ def show_memory(found: dict[str, dict[str, float]]) -> None:
     """The second table."""
     print("\n| a step takes, besides what was there before | computed MiB | measured MiB | ratio |\n|---|--:|--:|--:|")
     for name, sizes in found.items():
-        computed, peak = (sizes[what] - sizes["before"] for what in ("computed", "peak"))
+        computed, peak = sizes["computed"], sizes["measured"]
         print(f"| {name} | {computed / 2**20:.0f} | {peak / 2**20:.0f} | {computed / peak:.2f} |")
 
 

@@ -10,9 +10,12 @@ from pathlib import Path
 
 import pytest
 import short_workers
+import torch
 from clara_api.handoff.artifact import MANIFEST, WEIGHTS, Manifest
 from clara_api.handoff.outcome import EXIT_PREEMPTED
+from clara_trainer import course, share, workers
 from clara_trainer.outcome import Failure
+from clara_trainer.share import seed_of
 from safetensors.numpy import load_file
 from trainer_lab import Lab
 
@@ -80,11 +83,13 @@ def test_processes_that_share_a_step_learn_what_one_learns(lab):
     assert manifest.provenance.run["processes"] == 2
 
 
-def test_processes_leave_out_different_places_and_repeat_themselves(lab):
+def test_processes_leave_out_different_places_and_repeat_themselves(lab, monkeypatch):
     first = lab.do(shared(lab, "first", dropout=0.3))
     again = lab.do(shared(lab, "again", dropout=0.3))
+    monkeypatch.setattr(course, "seed_of", lambda seed, step, process=0: seed_of(seed, step))
+    alike = lab.do(shared(lab, "alike", dropout=0.3))
     assert first.weights_digest == again.weights_digest
-    assert first.weights_digest != lab.do(lab.train_run("alone", dropout=0.3)).weights_digest
+    assert first.weights_digest != alike.weights_digest
 
 
 def test_more_processes_than_examples_in_a_step_are_no_harm(lab):
@@ -140,23 +145,61 @@ def test_one_process_with_too_little_memory_makes_all_cut_finer(lab, monkeypatch
     assert furthest(weights(lab, alone), weights(lab, together)) < 1e-5
 
 
-def test_a_process_that_is_killed_ends_the_run_with_a_cure(lab, monkeypatch):
-    monkeypatch.setattr("clara_trainer.worker.work", short_workers.killed_in_its_third_pass)
+def test_too_little_memory_in_the_first_process_makes_all_cut_finer(lab, monkeypatch):
+    alone = lab.do(lab.train_run("alone"))
+    likelihood, gradients, tries = share.log_likelihood, workers.flat_gradients, iter(range(100))
+
+    def greedy(model, batch):
+        if len(batch.borders) - 1 > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return likelihood(model, batch)
+
+    def greedy_once(model):
+        if next(tries) == 0:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 1.00 GiB")
+        return gradients(model)
+
+    monkeypatch.setattr(share, "log_likelihood", greedy)
+    monkeypatch.setattr(workers, "flat_gradients", greedy_once)
+    together = lab.do(shared(lab, "together"))
+    assert (together.memory.micro_batch_size, together.memory.accumulation) == (1, 4)
+    assert furthest(weights(lab, alone), weights(lab, together)) < 1e-5
+
+
+@pytest.mark.parametrize("fate", ["killed_in_its_third_pass", "killed_before_they_meet", "killed_in_an_exchange"])
+def test_a_process_that_is_killed_ends_the_run_with_a_cure(lab, monkeypatch, fate):
+    monkeypatch.setattr("clara_trainer.worker.work", getattr(short_workers, fate))
     began = time.monotonic()
     with pytest.raises(Failure) as failed:
         lab.do(shared(lab))
-    assert time.monotonic() - began < 60
+    assert time.monotonic() - began < 90, "nobody waits for one that is gone"
     assert failed.value.failure == "Bug"
     assert "worker-1 ended without a word (exit code -9)" in failed.value.message
     assert "raise resources.limits.memory" in failed.value.message
 
 
-def test_a_process_that_cannot_load_the_base_ends_the_run_with_its_class(lab, monkeypatch):
-    monkeypatch.setattr("clara_trainer.worker.work", short_workers.without_a_base)
+@pytest.mark.parametrize(
+    ("fate", "failure", "words"),
+    [("without_a_base", "OutOfMemory", "no room for the base"), ("with_an_error", "Bug", "ValueError: an odd batch")],
+)
+def test_a_process_that_fails_ends_the_run_with_its_class(lab, monkeypatch, fate, failure, words):
+    monkeypatch.setattr("clara_trainer.worker.work", getattr(short_workers, fate))
     with pytest.raises(Failure) as failed:
         lab.do(shared(lab))
-    assert failed.value.failure == "OutOfMemory"
+    assert failed.value.failure == failure
+    assert words in failed.value.message
     assert "(in process 2 of 2)" in failed.value.message
+
+
+def test_a_shared_run_is_reproduced_bit_by_bit(lab):
+    made = lab.do(shared(lab))
+    again = {"kind": "Reproduce", "namespace": "amt", "name": "again", "artifactUri": made.artifact_uri}
+    assert lab.do(again).message == f"bit-identical: {made.weights_digest}"
+
+
+def test_gpus_that_torch_does_not_find_are_not_left_idle(lab):
+    with pytest.raises(Failure, match="finds none"):
+        lab.do(shared(lab, fields={"gpus": 2}))
 
 
 def test_a_dry_run_measures_what_all_processes_do(lab):

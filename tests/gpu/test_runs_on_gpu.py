@@ -69,7 +69,7 @@ def test_a_stopped_run_goes_on_from_its_checkpoint(lab, monkeypatch):
 
 def test_memory_that_runs_out_cuts_the_step_finer(lab):
     """A card that is nearly full: the allocator's own error walks the ladder."""
-    free, total = torch.cuda.mem_get_info()
+    total = torch.cuda.mem_get_info()[1]
     torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_reserved() + (48 << 20)) / total)
     try:
         outcome = lab.do(lab.train_run(globalBatchSize=22, microBatchSize=22))
@@ -77,19 +77,22 @@ def test_memory_that_runs_out_cuts_the_step_finer(lab):
         torch.cuda.set_per_process_memory_fraction(1.0)
     assert outcome.memory.micro_batch_size < 22
     assert "out of memory" in outcome.memory.reason
-    assert free > 0
 
 
 def test_the_first_cut_is_computed_to_fit(lab):
     outcome = lab.do(lab.train_run() | {"dryRun": True})
     report = outcome.dry_run
     assert report.available_memory_bytes == memory.available_bytes(torch.device("cuda"))
-    assert report.peak_memory_bytes < 2 * report.estimated_memory_bytes
+    assert 0.3 * report.estimated_memory_bytes < report.peak_memory_bytes < 2 * report.estimated_memory_bytes
 
 
 def test_all_gpus_share_a_step(lab):
-    """With one GPU this is a run of one process; with more, NCCL."""
+    """By NCCL."""
+    if torch.cuda.device_count() < 2:
+        pytest.skip("this machine has one GPU: what several do is not proven here")
     alone = lab.do(lab.train_run("alone"))
-    shared = lab.do(lab.train_run("shared") | {"processes": torch.cuda.device_count()})
+    shared = lab.do(
+        lab.train_run("shared") | {"gpus": torch.cuda.device_count(), "processes": torch.cuda.device_count()}
+    )
     assert shared.memory.processes == torch.cuda.device_count()
     assert shared.loss == pytest.approx(alone.loss, rel=2e-2)

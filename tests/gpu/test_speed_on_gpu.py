@@ -93,4 +93,4 @@ def test_peak_memory_is_weights_and_live_activations(course):
     needed = weights + memory.MOMENTS * adapter + memory.pass_bytes(course.model, TOKENS, TOKENS)
     peak = torch.cuda.max_memory_allocated()
     print(f"\npeak {peak / 2**30:.1f} GiB, weights and live activations {needed / 2**30:.1f} GiB: {peak / needed:.2f}")
-    assert peak <= 1.15 * needed
+    assert 0.6 * needed < peak <= 1.15 * needed

@@ -49,12 +49,13 @@ def main(arguments: list[str]) -> int:
         log.info("%s %s/%s starts", run.kind, run.namespace, run.name)
         outcome = carry_out(run, settings)
     except BaseException as error:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the end is decided; a late SIGTERM must not tear the message
         outcome = outcomes.failed(room.cause(error, settings), tail.lines())
         unknown = outcome.failure == "Bug"
         log.error("%s: %s", outcome.failure, outcome.message, exc_info=error if unknown else None)
     else:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         log.info("done: %s", outcome.message or outcome.result)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the end is decided; a late SIGTERM must not tear the message
     outcomes.write(outcome, settings.termination_log)
     return outcomes.exit_code(outcome)
 

@@ -9,6 +9,7 @@ head of the model, its largest matrix, does no work.
 
 from __future__ import annotations
 
+import heapq
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,12 +27,18 @@ class Layout:
     packed: bool
     filler: int  # token id that pads
 
-    def passes(self, examples: Sequence[Example], most: int, processes: int = 1) -> list[list[Example]]:
-        """The examples of each forward pass: at most `most`, as few passes as fit, and as many for each process."""
+    def deal(self, examples: Sequence[Example], most: int, processes: int = 1) -> list[list[list[Example]]]:
+        """For each process the examples of its forward passes: at most `most` each, as few passes as fit, about equal work."""
         lengths = [len(example.ids) for example in examples]
-        count = passes(len(examples), most, processes)
-        groups = cut(lengths, count, most) if self.packed else alike(lengths, count)
-        return [[examples[i] for i in group] for group in groups]
+        if self.packed:
+            groups = cut(lengths, passes(len(examples), most, processes), most)
+            dealt = [groups[process::processes] for process in range(processes)]
+        else:
+            dealt = [
+                [[hand[i] for i in group] for group in alike([lengths[i] for i in hand], most)]
+                for hand in cut(lengths, processes, len(lengths))
+            ]
+        return [[[examples[i] for i in group] for group in groups] for groups in dealt]
 
     def batch(self, examples: Sequence[Example]) -> MicroBatch:
         """One forward pass."""
@@ -84,21 +91,21 @@ def cut(lengths: Sequence[int], count: int, most: int) -> list[list[int]]:
     [[0], [1, 2, 3]]
     """
     groups: list[list[int]] = [[] for _ in range(count)]
-    weights = [0] * len(groups)
+    open_ones = [(0, g) for g in range(count)]  # weight and group, a heap
     for index in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
-        lightest = min((g for g in range(len(groups)) if len(groups[g]) < most), key=lambda g: (weights[g], g))
+        weight, lightest = heapq.heappop(open_ones)
         groups[lightest].append(index)
-        weights[lightest] += lengths[index]
+        if len(groups[lightest]) < most:
+            heapq.heappush(open_ones, (weight + lengths[index], lightest))
     return [sorted(group) for group in groups]
 
 
-def alike(lengths: Sequence[int], count: int) -> list[list[int]]:
-    """The indices of `lengths` in at most `count` groups of like length, for padding.
+def alike(lengths: Sequence[int], most: int) -> list[list[int]]:
+    """The indices of `lengths` in groups of at most `most` of like length, for padding.
 
     >>> alike([5, 1, 1, 3], 2)
     [[1, 2], [0, 3]]
     """
-    most = -(-len(lengths) // count)
     order = sorted(range(len(lengths)), key=lambda i: (lengths[i], i))
     return [sorted(order[start : start + most]) for start in range(0, len(order), most)]
 

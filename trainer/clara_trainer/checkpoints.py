@@ -57,6 +57,7 @@ class CheckpointFile(Model):
     smoothed: float | None = None
     first: float | None = None
     validation_loss: float | None = None
+    validated: int = Field(default=0, description="Step after which that was measured.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,18 +57,14 @@ class Course:
         p = self.parameters
         return order.learning_rate(step, peak=p.learning_rate, steps=self.total, warmup_ratio=p.warmup_ratio)
 
-    def passes(self, examples: Sequence[Example]) -> list[list[Example]]:
-        """These examples as forward passes, as the memory plan has it: as many for each process."""
-        return self.layout.passes(examples, self.plan.micro_batch_size, self.workers.processes)
-
     def shares(self, examples: Sequence[Example], *, step: int, learn: bool = True) -> list[Share]:
         """These examples, dealt to the processes; the first share is this process's own."""
-        passes, every = self.passes(examples), self.workers.processes
+        dealt = self.layout.deal(examples, self.plan.micro_batch_size, self.workers.processes)
         divisor = supervised(examples)
         twice = self.plan.gradient_checkpointing
         return [
-            Share(passes[process::every], divisor, seed_of(self.parameters.seed, step, process), twice, learn)
-            for process in range(every)
+            Share(passes, divisor, seed_of(self.parameters.seed, step, process), twice, learn)
+            for process, passes in enumerate(dealt)
         ]
 
 

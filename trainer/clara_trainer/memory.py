@@ -7,7 +7,6 @@ A run begins on the first rung that is computed to fit, and goes down further wh
 
 from __future__ import annotations
 
-import os
 import resource
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -42,22 +41,24 @@ class Lengths:
         return self.longest + round((examples - 1) * (self.mean if packed else self.longest))
 
 
-def first_plan(
-    parameters: Hyperparameters, mean: float, *, on_gpu: bool, level: int = 0, processes: int = 1
-) -> MemoryPlan:
-    """The plan to begin with. `mean`: tokens per training example. `level`: how often a pod was killed for its memory."""
+def first_plan(parameters: Hyperparameters, mean: float, *, on_gpu: bool, processes: int = 1) -> MemoryPlan:
+    """The plan to begin with, whatever memory there is. `mean`: tokens per training example."""
     batch = parameters.global_batch_size
     each = -(-batch // processes)
     if parameters.micro_batch_size == "auto":
         budget = TOKENS_ON_GPU if on_gpu else TOKENS_ON_CPU
-        micro = max(1, min(each, int(budget // mean)))
-    else:
-        micro = min(parameters.micro_batch_size, each)
-    plan = _plan(batch, micro, processes)
+        return _plan(batch, max(1, min(each, int(budget // mean))), processes)
+    return _plan(batch, min(parameters.micro_batch_size, each), processes)
+
+
+def after_kills(plan: MemoryPlan, batch: int, level: int) -> MemoryPlan:
+    """What the next pod begins with when `level` pods were killed for their memory: each without a word, so by two rungs."""
     reason = f"pods of this run were killed for their memory {level} time(s)"
     for _ in range(level):
-        lower = _plan(batch, max(1, plan.micro_batch_size // PER_LEVEL), processes, reason=reason)
-        plan = lower.model_copy(update={"gradient_checkpointing": plan.micro_batch_size == 1})
+        lowest = plan.micro_batch_size == 1
+        plan = _plan(batch, max(1, plan.micro_batch_size // PER_LEVEL), plan.processes, reason=reason).model_copy(
+            update={"gradient_checkpointing": lowest or plan.gradient_checkpointing}
+        )
     return plan
 
 
@@ -92,12 +93,19 @@ def lower(plan: MemoryPlan, batch: int, why: str) -> MemoryPlan | None:
 def finer(before: MemoryPlan | None, plan: MemoryPlan, batch: int) -> MemoryPlan:
     """What an earlier pod of the run had to come down to, for as many processes as there are now; else `plan`.
 
-    >>> finer(_plan(8, 2, 2), _plan(8, 8), 8).accumulation, finer(_plan(8, 4, 2), _plan(8, 2), 8).accumulation
-    (4, 4)
+    A plan without a reason was only the share of one process among more.
+
+    >>> finer(_plan(8, 2, 2, "too much"), _plan(8, 8), 8).accumulation, finer(_plan(8, 1, 8), _plan(8, 8), 8).accumulation
+    (4, 1)
     """
-    if before is None or (before.micro_batch_size, -before.gradient_checkpointing) >= (
-        plan.micro_batch_size,
-        -plan.gradient_checkpointing,
+    if (
+        before is None
+        or not before.reason
+        or (before.micro_batch_size, -before.gradient_checkpointing)
+        >= (
+            plan.micro_batch_size,
+            -plan.gradient_checkpointing,
+        )
     ):
         return plan
     micro, processes = before.micro_batch_size, plan.processes
@@ -126,11 +134,15 @@ def peak_bytes(device: torch.device) -> int:
 
 
 def used_bytes(device: torch.device) -> int:
-    """Memory in use now: the device's allocator, or the process with the libraries it has loaded."""
+    """Memory in use now that cannot be given back: the device's allocator, or the process without pages of files.
+
+    A base in the device's own type stays such pages on a CPU, shared by all processes; the kernel reads them again.
+    """
     if device.type == "cuda":
         return int(torch.cuda.memory_allocated(device))
-    resident = int(Path("/proc/self/statm").read_text().split()[1])
-    return resident * os.sysconf("SC_PAGE_SIZE")
+    lines = Path("/proc/self/status").read_text().splitlines()
+    sizes = dict(line.split(":", 1) for line in lines if line.startswith(("RssAnon", "RssShmem")))
+    return sum(int(size.split()[0]) * 1024 for size in sizes.values())
 
 
 def available_bytes(device: torch.device, processes: int = 1) -> int | None:
@@ -170,10 +182,14 @@ def pass_bytes(model: Any, tokens: int, supervised: int, *, twice: bool = False)
     tests/bench/training.py measures it against real peaks.
     """
     config = model.config.get_text_config()
-    item = torch.finfo(model.dtype).bits // 8
-    hidden, inner = config.hidden_size, getattr(config, "intermediate_size", 4 * config.hidden_size)
-    layer = (12 * hidden + 5 * inner) * item
-    kept = config.num_hidden_layers * hidden * item + 2 * layer if twice else config.num_hidden_layers * layer
+    layers, hidden = getattr(config, "num_hidden_layers", None), getattr(config, "hidden_size", None)
+    if not isinstance(layers, int) or not isinstance(hidden, int):
+        return 0  # an architecture that says too little: the ladder finds out
+    inner = getattr(config, "intermediate_size", None) or 4 * hidden
+    widest = inner if isinstance(inner, int) else max(inner)
+    item = torch.finfo(model.dtype).bits // 8 if model.dtype.is_floating_point else 4
+    layer = (12 * hidden + 5 * widest) * item
+    kept = layers * hidden * item + 2 * layer if twice else layers * layer
     return int(tokens * kept + supervised * config.vocab_size * 4 * 4)
 
 

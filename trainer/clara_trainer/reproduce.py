@@ -42,7 +42,7 @@ def reproduce(wanted: ReproduceRun, objects: Objects, settings: Settings, report
         raise Failure("ArtifactMissing", f"there is no manifest below {wanted.artifact_uri}")
     manifest = found.manifest
     run = run_of(manifest)
-    others = differences(manifest.provenance)
+    others = differences(manifest.provenance, run)
     if others and not wanted.approximate:
         raise Failure(
             "SetupDiffers",
@@ -71,11 +71,13 @@ def run_of(manifest: Manifest) -> TrainRun:
     return run.model_copy(update={"run_uri": "", "dry_run": False})
 
 
-def differences(recorded: Provenance) -> list[str]:
+def differences(recorded: Provenance, run: TrainRun) -> list[str]:
     """What is another here than where the artifact was made; bits repeat only where nothing is."""
     here = {**machine.packages(), "CPU": machine.cpu_model(), "threads": str(machine.threads())}
     there = {**recorded.packages, "CPU": recorded.cpu_model or "", "threads": str(recorded.threads)}
     found = [f"{name} {there[name]} (here {here.get(name, 'none')})" for name in there if here.get(name) != there[name]]
+    if run.processes != (usable := processes_for(run)):
+        found.append(f"{run.processes} processes (here {usable})")
     if recorded.device:
         found.append(f"a GPU, {recorded.device}, whose sums are not repeated bit by bit")
     return found

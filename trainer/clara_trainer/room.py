@@ -60,12 +60,12 @@ def cause(error: BaseException, settings: Settings) -> BaseException:
 
 
 def used_bytes(settings: Settings) -> int:
-    """What lies in scratch now; files come and go meanwhile."""
+    """Disk blocks under scratch, as the kubelet counts them; files come and go meanwhile."""
     total = 0
     for folder, _, names in os.walk(settings.scratch):
-        for name in names:
+        for path in (folder, *(os.path.join(folder, name) for name in names)):
             with contextlib.suppress(OSError):
-                total += os.lstat(os.path.join(folder, name)).st_size
+                total += os.lstat(path).st_blocks * 512
     return total
 
 

@@ -44,6 +44,7 @@ class Taken:
     seconds: float = 0.0
     loss: float = math.nan  # mean of the last logged stretch
     validation_loss: float | None = None
+    validated: int = 0  # step after which that was
     resumed_from: int | None = None
     interruptions: int = 0
     points: list[list[float]] = field(default_factory=list)  # step, loss, rate, tokens, seconds[, validation loss]
@@ -60,6 +61,8 @@ def take_all(course: Course, checkpoints: Checkpoints, reporter: Reporter, stop:
     log_every = max(1, course.total // LOGGED_LINES)
     validated = validation_steps(course)
     began, before = time.monotonic(), taken.seconds
+    if taken.step in validated and taken.validated < taken.step:  # the pod before was stopped in the middle of it
+        validate(course, taken, stop)
     while taken.step < course.total:
         step_began = time.monotonic()
         loss = take_step(course, taken.step, stop)
@@ -81,9 +84,7 @@ def take_all(course: Course, checkpoints: Checkpoints, reporter: Reporter, stop:
             taken.points.append([taken.step, taken.loss, course.rate(taken.step - 1), taken.tokens, taken.seconds])
             say_step(taken, course, checkpoints)
         if taken.step in validated:
-            taken.validation_loss = mean_loss(course, course.validation)
-            if taken.points and taken.points[-1][0] == taken.step:
-                taken.points[-1] = [*taken.points[-1][:5], taken.validation_loss]
+            validate(course, taken, stop)
         report(
             reporter, taken, course, checkpoints, loss=loss, tokens_per_second=tokens / (time.monotonic() - step_began)
         )
@@ -137,6 +138,16 @@ def validation_steps(course: Course) -> set[int]:
     return {*ends[stride - 1 :: stride], course.total}
 
 
+def validate(course: Course, taken: Taken, stop: Stop) -> None:
+    """Look at the held-out rows; nothing is known of them when told to stop meanwhile."""
+    found = mean_loss(course, course.validation, stop)
+    if found is None:
+        return
+    taken.validation_loss, taken.validated = found, taken.step
+    if taken.points and taken.points[-1][0] == taken.step:
+        taken.points[-1] = [*taken.points[-1][:5], found]
+
+
 # -- saving and taking up -------------------------------------------------------------------------------------------------
 def snapshot(course: Course, taken: Taken) -> Snapshot:
     """The run at this moment."""
@@ -156,6 +167,7 @@ def snapshot(course: Course, taken: Taken) -> Snapshot:
         smoothed=taken.smoothed,
         first=taken.first,
         validation_loss=taken.validation_loss,
+        validated=taken.validated,
     )
     return Snapshot(description, tensors_of(course.model, course.optimizer))
 
@@ -188,6 +200,7 @@ def resume(course: Course, checkpoints: Checkpoints) -> Taken:
         smoothed=description.smoothed,
         first=description.first,
         validation_loss=description.validation_loss,
+        validated=description.validated,
     )
 
 

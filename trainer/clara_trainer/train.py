@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from clara_api.fingerprint import NOISE_FLOOR, Fingerprint, l2
 from clara_api.handoff.outcome import Outcome
 from clara_api.handoff.run import TrainRun
@@ -49,6 +50,12 @@ def train(run: TrainRun, objects: Objects, settings: Settings, reporter: Reporte
     if not run.dry_run and (found := manifests.find(objects, run.artifact_uri)):
         checkpoints.forget()
         return published(found, objects, run.artifact_uri)  # a restarted pod must not touch sealed files
+    if run.gpus and not torch.cuda.is_available():  # they would stand idle for hours
+        raise Failure(
+            "Bug",
+            f"the run has {run.gpus} GPU(s) and torch {torch.__version__} finds none: the image {run.image} is built for "
+            "CPUs, or the node's driver is too old; build it with --variant gpu",
+        )
     try:
         with sharing(processes_for(run)) as workers:
             course, prepared = prepare(run, objects, settings, reporter, workers)
@@ -168,9 +175,7 @@ def first_plan(model: Any, curated: Curated, run: TrainRun, *, packed: bool, pro
     """
     device, parameters = device_of(model), run.hyperparameters
     lengths = lengths_of(curated)
-    plan = memory.first_plan(
-        parameters, lengths.mean, on_gpu=device.type == "cuda", level=run.memory_level, processes=processes
-    )
+    plan = memory.first_plan(parameters, lengths.mean, on_gpu=device.type == "cuda", processes=processes)
     available = memory.available_bytes(device, processes)
     needed = partial(memory.needed_bytes, model, lengths=lengths, packed=packed)
     lowest = memory.fitting(plan, parameters.global_batch_size, needed, available)
@@ -181,7 +186,8 @@ def first_plan(model: Any, curated: Curated, run: TrainRun, *, packed: bool, pro
             f"{available / 2**30:.1f} GiB for each process; raise spec.resources, lower hyperparameters.maxLength, or use "
             "method qlora",
         )
-    return lowest if parameters.micro_batch_size == "auto" else plan
+    first = lowest if parameters.micro_batch_size == "auto" else plan
+    return memory.after_kills(first, parameters.global_batch_size, run.memory_level)
 
 
 def lengths_of(curated: Curated) -> Lengths:

@@ -6,8 +6,8 @@
                  ◀ gradients ─        added up over all processes
 
 Workers hold the frozen base and nothing of the run's state: optimizer, checkpoints and progress stay in this process, so a
-run resumes with any number of them, and what one process does or many do is the same up to the rounding of sums. A tensor is
-only exchanged when every pipe has said that its process is ready for it: nobody waits for one that is gone.
+run resumes with any number of them. A tensor is only exchanged when both sides hold it ready, and an exchange is watched: it
+ends when a process does. What one process learns or many do differs by the rounding of sums, and by dropout's places.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
+import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -28,6 +29,7 @@ import torch
 import torch.distributed as dist
 from clara_api.handoff.outcome import FailureClass
 from clara_api.handoff.run import TrainRun
+from torch.distributed import distributed_c10d
 
 from clara_trainer.batches import Layout
 from clara_trainer.checkpoints import trainable
@@ -36,6 +38,7 @@ from clara_trainer.share import Share
 
 JOIN = timedelta(minutes=5)  # until all processes have met
 POLL = 0.0005  # seconds between two looks at an exchange; a share takes a thousand times as long
+FAREWELL = 2.0  # seconds in which workers may end by themselves
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +53,11 @@ class Setup:
     rendezvous: Path  # file at which the processes meet; no port is opened
     processes: int
     threads: int  # each
+
+
+@dataclass(frozen=True, slots=True)
+class Meet:
+    """All have loaded: join the group."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +114,8 @@ class Workers:
         if not self._running:
             return
         self.finish()
-        meet(setup, 0)
+        self._tell([Meet()] * len(self._running))
+        self._meet(setup)
         self._tell([agreed] * len(self._running))
         log.info("%d processes share each step", self.processes)
 
@@ -115,9 +124,10 @@ class Workers:
         if not self._running:
             return
         self._answers()
+        weights = flat(model)  # before anybody waits for it: it may be what does not fit
         self._tell(shares)
         self._unanswered = {pipe for _, pipe in self._running}
-        self._exchange(dist.broadcast(flat(model), src=0, async_op=True))
+        self._exchange(lambda: dist.broadcast(weights, src=0, async_op=True))
 
     def finish(self) -> float:
         """Wait for all; the sum of their losses. Raises torch.OutOfMemoryError when one had too little memory, Failure."""
@@ -133,23 +143,23 @@ class Workers:
         """Put the sum of all processes' gradients into this one's parameters."""
         if not self._running:
             return
-        self._tell([AddUp()] * len(self._running))
         total = flat_gradients(model)
-        self._exchange(dist.reduce(total, dst=0, async_op=True))
-        parameters = [parameter for _, parameter in trainable(model)]
-        parts = total.split([parameter.numel() for parameter in parameters])
-        for parameter, part in zip(parameters, parts, strict=True):
-            parameter.grad = part.view_as(parameter)
+        self._tell([AddUp()] * len(self._running))
+        self._exchange(lambda: dist.reduce(total, dst=0, async_op=True))
+        for parameter, part in zip(parameters := parameters_of(model), parts_of(total, parameters), strict=True):
+            parameter.grad = part
 
     def close(self) -> None:
-        """End them, whatever they do."""
-        for process, pipe in self._running:
+        """End them: those that wait at once, the others after a moment, whatever they do."""
+        for _, pipe in self._running:
             pipe.close()
-            process.kill()
+        deadline = time.monotonic() + FAREWELL
         for process, _ in self._running:
+            process.join(max(0.0, deadline - time.monotonic()))
+            process.kill()
             process.join()
-        if self._running and dist.is_initialized():
-            dist.destroy_process_group()
+        if self._running:
+            leave()
         self._running, self._unanswered = [], set()
 
     def _tell(self, orders: Sequence[object]) -> None:
@@ -173,13 +183,51 @@ class Workers:
                         raise gone(process) from error
         return answers
 
-    def _exchange(self, exchange: Any) -> None:
-        """Until the tensors have arrived; Failure when a process is gone."""
-        while not exchange.is_completed():
-            if dead := next((process for process, _ in self._running if not process.is_alive()), None):
-                raise gone(dead)
-            time.sleep(POLL)
-        exchange.wait()
+    def _meet(self, setup: Setup) -> None:
+        """Meet the others in a thread: the wait for them is one that only the operating system could end."""
+        errors: list[BaseException] = []
+
+        def attempt() -> None:
+            try:
+                meet(setup, 0)
+            except BaseException as error:
+                errors.append(error)
+
+        meeting = threading.Thread(target=attempt, name="meeting", daemon=True)
+        meeting.start()
+        while meeting.is_alive():
+            self._check_alive()
+            meeting.join(0.05)
+        if errors:
+            raise self._broken(errors[0]) from errors[0]
+
+    def _exchange(self, start: Callable[[], Any]) -> None:
+        """Until the tensors have arrived. Failure whatever happens: the others are past the point where a step is repeated."""
+        try:
+            exchange = start()
+            while not exchange.is_completed():
+                self._check_alive()
+                time.sleep(POLL)
+            exchange.wait()
+        except Failure:
+            raise
+        except Exception as error:
+            raise self._broken(error) from error
+
+    def _check_alive(self, patience: float = 0.0) -> None:
+        for process, _ in self._running:
+            if patience:
+                process.join(patience)
+            if not process.is_alive():
+                raise gone(process)
+
+    def _broken(self, error: BaseException) -> Failure:
+        """The connection often breaks a moment before the process that held it is seen to have ended."""
+        try:
+            self._check_alive(patience=0.5)
+        except Failure as failure:
+            return failure
+        return Failure("Bug", f"the processes of the pod cannot exchange tensors: {error}")
 
 
 @contextmanager
@@ -193,34 +241,56 @@ def sharing(processes: int) -> Iterator[Workers]:
 
 
 def processes_for(run: TrainRun) -> int:
-    """As many as the run asks for; never more than there are GPUs, where there are any."""
-    if not torch.cuda.is_available() or run.processes <= torch.cuda.device_count():
+    """As many as the run asks for, but never more than there are GPUs when it is GPUs that it asks for."""
+    found = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if not run.gpus or found >= run.gpus:
         return run.processes
-    found = int(torch.cuda.device_count())
-    log.warning("the run asks for %d GPUs and this pod has %d", run.processes, found)
-    return found
+    log.warning("the run asks for %d GPU(s), and torch finds %d", run.gpus, found)
+    return max(1, found)
 
 
 def meet(setup: Setup, number: int) -> None:
-    """Join the group of all processes; waits for the others."""
+    """Join the group of all processes and exchange a first number, for which NCCL makes its connections."""
+    on_gpu = torch.cuda.is_available()
     dist.init_process_group(
-        "nccl" if torch.cuda.is_available() else "gloo",
+        "nccl" if on_gpu else "gloo",
         init_method=f"file://{setup.rendezvous}",
         rank=number,
         world_size=setup.processes,
         timeout=JOIN,
     )
+    dist.broadcast(torch.zeros(1, device=torch.device("cuda", number) if on_gpu else "cpu"), src=0)
+
+
+def leave() -> None:
+    """Leave the group. NCCL would wait for what a dead process left unfinished, so it is told to drop it."""
+    if not dist.is_initialized():
+        return
+    if dist.get_backend() == "nccl":
+        distributed_c10d._abort_process_group()
+    else:
+        dist.destroy_process_group()
+
+
+def parameters_of(model: Any) -> list[torch.nn.Parameter]:
+    """The adapter's."""
+    return [parameter for _, parameter in trainable(model)]
 
 
 def flat(model: Any) -> torch.Tensor:
     """The adapter's weights in one row."""
-    return torch.cat([parameter.detach().flatten() for _, parameter in trainable(model)])
+    return torch.cat([parameter.detach().flatten() for parameter in parameters_of(model)])
 
 
 def flat_gradients(model: Any) -> torch.Tensor:
     """Their gradients in one row; zeros where no text of this process reached."""
-    parameters = [parameter for _, parameter in trainable(model)]
-    return torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in parameters])
+    return torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in parameters_of(model)])
+
+
+def parts_of(row: torch.Tensor, parameters: Sequence[torch.nn.Parameter]) -> list[torch.Tensor]:
+    """The row in the shapes of these parameters."""
+    parts = row.split([parameter.numel() for parameter in parameters])
+    return [part.view_as(parameter) for part, parameter in zip(parts, parameters, strict=True)]
 
 
 def gone(process: Any) -> Failure:

@@ -89,7 +89,8 @@ class TrainRun(Model):
     golden: list[GoldenPrompts] = Field(default_factory=list, description="What the data must not contain.")
     validation_fraction: float
     checkpoints: Checkpoints = Field(default_factory=Checkpoints)
-    processes: int = Field(default=1, ge=1, description="Processes that share each step (profiles.processes).")
+    gpus: int = Field(default=0, description="GPUs that the pod has by its limits.")
+    processes: int = Field(default=1, ge=1, description="Processes that share each step: one per GPU (profiles.py).")
     memory_level: int = Field(default=0, description="How often a pod of this run was killed for its memory.")
     dry_run: bool = False
     run_uri: str = Field(default="", description="Folder of the run's own state: data.json and checkpoints.")

@@ -10,7 +10,7 @@ from clara_api.handoff.artifact import artifact_key, run_key
 from clara_api.handoff.outcome import Outcome
 from clara_api.handoff.run import DATA_DIR, DataFile, RecoverRun, StartAdapter, TrainRun
 from clara_api.meta import API_VERSION, BaseModelIdentity
-from clara_api.profiles import effective, processes
+from clara_api.profiles import effective, gpus, processes
 from clara_api.training_job import TrainingBase, TrainingJobSpec
 
 from clara_operator.job_pod import JobPod, build_job, build_run_config, owner_reference
@@ -86,6 +86,7 @@ def _train_run(seen: Seen, attempt: NextAttempt, settings: Settings) -> TrainRun
         data_policy=spec.data_policy,
         validation_fraction=spec.validation.fraction,
         checkpoints=spec.checkpoints,
+        gpus=gpus(spec.resources),
         processes=processes(spec.profile, spec.resources),
         memory_level=attempt.memory_level,
         dry_run=spec.dry_run,

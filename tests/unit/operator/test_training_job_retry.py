@@ -124,23 +124,48 @@ def test_at_the_finest_level_the_message_says_which_limit_to_raise():
     assert "raise it, or lower hyperparameters.maxLength" in message(plan)
 
 
+def test_one_process_of_many_that_the_kernel_took_is_a_lack_of_memory():
+    tj = make.training_job()
+    made = make.job(NAME, run_digest=digest(tj), finished="Failed")
+    told = Outcome(result="Failed", failure="Bug", message="worker-1 ended without a word")
+    pod = make.job_pod(made, phase="Failed", exit_code=EXIT_CODES["Bug"], outcome=told, ended="OOMKilled")
+    plan = look(make.cluster(tj, made, pod), now=LATER)
+    assert run_of(plan).memory_level == 1
+
+
 @pytest.mark.parametrize("code", [EXIT_CODES["Preempted"], 137])
-def test_a_pod_evicted_for_what_it_wrote_is_not_tried_again(code: int):
+@pytest.mark.parametrize(
+    ("words", "cure"),
+    [
+        ('Usage of EmptyDir volume "scratch" exceeds the limit "10Gi". ', "raise spec.scratch, then spec.rerun"),
+        ('Container trainer exceeded its local ephemeral storage limit "1Gi". ', 'limits["ephemeral-storage"]'),
+        (
+            "Pod ephemeral local storage usage exceeds the total limit of containers 1Gi. ",
+            'raise spec.resources.limits["ephemeral-storage"]',
+        ),
+    ],
+)
+def test_a_pod_evicted_for_what_it_wrote_is_not_tried_again(code: int, words: str, cure: str):
     """The kubelet tells it to stop like any other; were it believed that it was only moved, the next would fill up, too."""
     tj = make.training_job()
     made = make.job(NAME, run_digest=digest(tj), finished="Failed")
     told = Outcome(result="Failed", failure="Preempted", message="the pod was told to stop")
-    words = 'Usage of EmptyDir volume "scratch" exceeds the limit "10Gi". '
     pod = make.job_pod(made, phase="Failed", exit_code=code, outcome=told, reason="Evicted", message=words)
     plan = look(make.cluster(tj, made, pod))
     assert (state(plan), plan.create) == ("DiskFull", ())
-    assert 'EmptyDir volume "scratch" exceeds the limit "10Gi"; raise spec.scratch, then spec.rerun' in message(plan)
+    assert cure in message(plan)
 
 
-def test_a_pod_evicted_because_its_node_ran_full_is_tried_again():
+@pytest.mark.parametrize(
+    "words",
+    [
+        "The node was low on resource: ephemeral-storage. Threshold quantity: 1Gi, available: 512Mi. ",
+        "The node was low on resource: memory. Container trainer was using 3Gi, which exceeds its request of 1Gi. ",
+    ],
+)
+def test_a_pod_evicted_because_its_node_ran_full_is_tried_again(words: str):
     tj = make.training_job()
     made = make.job(NAME, run_digest=digest(tj), finished="Failed")
-    words = "The node was low on resource: ephemeral-storage. Threshold quantity: 1Gi, available: 512Mi. "
     pod = make.job_pod(made, phase="Failed", exit_code=137, reason="Evicted", message=words)
     assert state(look(make.cluster(tj, made, pod))) != "DiskFull"
 

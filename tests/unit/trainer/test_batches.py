@@ -1,5 +1,7 @@
 """How a step is cut, packed and padded; the loss is the same in every way."""
 
+import time
+
 import pytest
 import torch
 from clara_trainer import attention
@@ -9,21 +11,39 @@ from hypothesis import given
 from hypothesis import strategies as st
 from training_bench import adapter, examples, tiny_model
 
+ROWS = st.lists(st.integers(1, 500), min_size=1, max_size=40)
 
-@given(lengths=st.lists(st.integers(1, 500), min_size=1, max_size=40), most=st.integers(1, 12))
+
+@given(lengths=ROWS, most=st.integers(1, 12), processes=st.integers(1, 5))
 @pytest.mark.parametrize("packed", [True, False])
-def test_every_example_is_in_exactly_one_pass_and_no_pass_is_larger_than_asked(packed, lengths, most):
+def test_every_example_is_in_exactly_one_pass_and_no_pass_is_larger_than_asked(packed, lengths, most, processes):
     made = [Example((n,) * length, (n,) * length) for n, length in enumerate(lengths)]
-    found = Layout(packed, 0).passes(made, most)
+    dealt = Layout(packed, 0).deal(made, most, processes)
+    found = [one for passes in dealt for one in passes]
+    assert len(dealt) == processes
     assert sorted(example.ids[0] for one in found for example in one) == list(range(len(lengths)))
     assert all(0 < len(one) <= most for one in found)
-    assert len(found) <= -(-len(lengths) // most)
+
+
+@given(lengths=st.lists(st.integers(1, 500), min_size=12, max_size=40), processes=st.integers(2, 4))
+@pytest.mark.parametrize("packed", [True, False])
+def test_no_process_has_much_more_to_do_than_another(packed, lengths, processes):
+    made = [Example((1,) * length, (1,) * length) for length in lengths]
+    dealt = Layout(packed, 0).deal(made, len(made), processes)
+    work = [sum(len(example.ids) for one in passes for example in one) for passes in dealt]
+    assert max(work) - min(work) <= max(lengths)
 
 
 @given(count=st.integers(1, 200), most=st.integers(1, 30), processes=st.integers(1, 9))
-def test_every_process_has_as_many_passes_as_the_others_where_there_are_enough_examples(count, most, processes):
+def test_packed_passes_are_as_few_as_fit_and_as_many_for_each_process(count, most, processes):
     found = passes(count, most, processes)
     assert found == count or (found % processes == 0 and found * most >= count)
+
+
+def test_ten_thousand_rows_are_cut_in_a_moment():
+    began = time.perf_counter()
+    cut([n % 700 + 1 for n in range(10_000)], 10_000, 1)
+    assert time.perf_counter() - began < 1
 
 
 def test_packed_groups_are_about_equally_long():

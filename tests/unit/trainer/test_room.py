@@ -18,7 +18,7 @@ def test_a_pod_told_to_stop_over_its_scratch_space_says_so(settings):
     found = room.cause(Terminated("at step 7"), settings)
     assert isinstance(found, Failure)
     assert found.failure == "DiskFull"
-    assert "5 MiB lay in its scratch space; spec.scratch gives 4 MiB; raise it" in found.message
+    assert "6 MiB lay in its scratch space; spec.scratch gives 4 MiB; raise it" in found.message  # folders count, too
 
 
 def test_a_pod_told_to_stop_within_its_scratch_space_was_moved(settings):

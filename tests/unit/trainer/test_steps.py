@@ -69,6 +69,24 @@ def test_a_run_that_is_stopped_again_and_again_ends_in_the_same_bits_and_the_sam
     assert taken.flops == uninterrupted.flops
 
 
+def test_a_run_stopped_while_it_looks_at_the_held_out_rows_looks_again(tmp_path, monkeypatch):
+    whole = run(course(), tmp_path / "a")
+    stop = Stop()
+    look = steps.mean_loss
+
+    def told(made, examples, stop):
+        stop.requested = True
+        return look(made, examples, stop)
+
+    with monkeypatch.context() as during:
+        during.setattr(steps, "mean_loss", told)
+        with pytest.raises(Terminated):
+            run(course(), tmp_path / "b", stop=stop)
+    again = run(course(), tmp_path / "b")
+    assert again.validation_loss == whole.validation_loss
+    assert [point[:2] + point[5:] for point in again.points] == [point[:2] + point[5:] for point in whole.points]
+
+
 def test_stopping_loses_at_most_the_step_at_hand(tmp_path):
     with pytest.raises(Terminated) as stopped:
         run(course(micro=1), tmp_path, stop=StopAfter(9 * 5 + 4), every=1000)
@@ -232,6 +250,7 @@ def test_memory_that_is_never_enough_ends_with_what_to_do(tmp_path, monkeypatch)
 
 def test_a_resumed_run_keeps_the_finer_cut(tmp_path):
     finer = course(micro=2)
+    finer.plan = finer.plan.model_copy(update={"reason": "out of memory at step 1"})
     with pytest.raises(Terminated):
         run(finer, tmp_path, stop=StopAfter(20))
     again = course(micro=8)
