@@ -21,7 +21,7 @@ $(UV):
 
 .venv/.ready: $(UV) pyproject.toml uv.lock
 	@echo "installing the locked environment into .venv (about 6 GB the first time)"
-	@UV_LINK_MODE=$${UV_LINK_MODE:-hardlink} $(UV) sync --quiet --frozen --python $(PYTHON) --extra operator --extra gateway --extra trainer --extra engine
+	@UV_LINK_MODE=$${UV_LINK_MODE:-hardlink} $(UV) sync --quiet --frozen --compile-bytecode --python $(PYTHON) --extra operator --extra gateway --extra trainer --extra engine
 	@touch $@
 
 .PHONY: venv

@@ -12,13 +12,20 @@ import pytest
 import short_workers
 import torch
 from clara_api.handoff.artifact import MANIFEST, WEIGHTS, Manifest
-from clara_api.handoff.outcome import EXIT_PREEMPTED
+from clara_api.handoff.outcome import EXIT_CODES, EXIT_PREEMPTED
 from clara_trainer import course, share, workers
 from clara_trainer.outcome import Failure
 from clara_trainer.share import seed_of
 from safetensors.numpy import load_file
 from trainer_lab import Lab
 
+WITH_FATE = """
+import sys
+import short_workers
+from clara_trainer import __main__, worker
+worker.work = short_workers.{fate}
+sys.exit(__main__.main(sys.argv[1:]))
+"""
 RUN_URI = "volume://clara-artifacts/runs/amt/steuerrecht/uid-1/run"
 
 
@@ -167,15 +174,14 @@ def test_too_little_memory_in_the_first_process_makes_all_cut_finer(lab, monkeyp
 
 
 @pytest.mark.parametrize("fate", ["killed_in_its_third_pass", "killed_before_they_meet", "killed_in_an_exchange"])
-def test_a_process_that_is_killed_ends_the_run_with_a_cure(lab, monkeypatch, fate):
-    monkeypatch.setattr("clara_trainer.worker.work", getattr(short_workers, fate))
+def test_a_process_that_is_killed_ends_the_run_with_a_cure(lab, fate):
     began = time.monotonic()
-    with pytest.raises(Failure) as failed:
-        lab.do(shared(lab))
+    program = lab.start(shared(lab), program=WITH_FATE.format(fate=fate))
+    log = program.communicate(timeout=100)[1].decode()
     assert time.monotonic() - began < 90, "nobody waits for one that is gone"
-    assert failed.value.failure == "Bug"
-    assert "worker-1 ended without a word (exit code -9)" in failed.value.message
-    assert "raise resources.limits.memory" in failed.value.message
+    assert (program.returncode, lab.outcome().failure) == (EXIT_CODES["Bug"], "Bug"), log
+    assert "worker-1 ended without a word (exit code -9)" in lab.outcome().message
+    assert "raise resources.limits.memory" in lab.outcome().message
 
 
 @pytest.mark.parametrize(
