@@ -2,6 +2,7 @@
 
 import json
 import signal
+import time
 
 import pytest
 from clara_api.digests import sha256_digest
@@ -150,6 +151,29 @@ def test_a_dry_run_measures_and_leaves_nothing(lab):
     assert (outcome.dry_run.total_steps, outcome.artifact_digest) == (6, None)
     assert outcome.dry_run.seconds_per_step > 0
     assert not lab.path(lab.train_run()["artifactUri"]).exists()
+
+
+def test_a_run_that_fails_after_its_last_step_has_saved_it(lab, monkeypatch):
+    from clara_trainer import finish, steps
+    from clara_trainer.checkpoints import Checkpoints
+
+    run = lab.train_run() | {"runUri": "volume://clara-artifacts/runs/amt/steuerrecht/uid-1/run"}
+    write = Checkpoints._write
+
+    def slow(*args):
+        time.sleep(1)
+        write(*args)
+
+    def broken(*args):
+        raise ValueError("something in the way")
+
+    with monkeypatch.context() as during:
+        during.setattr(Checkpoints, "_write", slow)
+        during.setattr(finish, "finish", broken)
+        with pytest.raises(ValueError, match="in the way"):
+            lab.do(run)
+    monkeypatch.setattr(steps, "take_step", lambda *args: pytest.fail("a step was taken twice"))
+    assert lab.do(run).resumed_from_step == 6
 
 
 def test_a_run_stopped_after_its_last_step_is_published_by_the_next_pod_without_another_step(lab, monkeypatch):

@@ -50,12 +50,7 @@ def train(run: TrainRun, objects: Objects, settings: Settings, reporter: Reporte
     if not run.dry_run and (found := manifests.find(objects, run.artifact_uri)):
         checkpoints.forget()
         return published(found, objects, run.artifact_uri)  # a restarted pod must not touch sealed files
-    if run.gpus and not torch.cuda.is_available():  # they would stand idle for hours
-        raise Failure(
-            "Bug",
-            f"the run has {run.gpus} GPU(s) and torch {torch.__version__} finds none: the image {run.image} is built for "
-            "CPUs, or the node's driver is too old; build it with --variant gpu",
-        )
+    refuse_idle_gpus(run)
     try:
         with sharing(processes_for(run)) as workers:
             course, prepared = prepare(run, objects, settings, reporter, workers)
@@ -70,6 +65,8 @@ def train(run: TrainRun, objects: Objects, settings: Settings, reporter: Reporte
     except Terminated as stopped:  # between the last step and the manifest: the next pod publishes what this one saved
         checkpoints.wait()
         raise Terminated(stopped.where or "before it was published", checkpoint_step=checkpoints.newest) from stopped
+    finally:
+        checkpoints.wait()  # what fails now goes on from there, too
     checkpoints.forget()
     taken = trained.taken
     return Outcome(
@@ -87,6 +84,16 @@ def train(run: TrainRun, objects: Objects, settings: Settings, reporter: Reporte
         memory=course.plan,
         data=prepared.curated.report,
     )
+
+
+def refuse_idle_gpus(run: TrainRun) -> None:
+    """Failure when the pod has GPUs that torch does not find: they would stand idle for hours."""
+    if run.gpus and not torch.cuda.is_available():
+        raise Failure(
+            "Bug",
+            f"the run has {run.gpus} GPU(s) and torch {torch.__version__} finds none: the image {run.image} is built for "
+            "CPUs, or the node's driver is too old; build it with --variant gpu",
+        )
 
 
 def prepare(
