@@ -46,6 +46,8 @@ def decide(seen: Seen, settings: Settings, now: datetime) -> Plan:
     if tried is not None or _dry_run_is_recorded(seen):
         return _dry_run_done(seen, run, tried, now)
     job = run.current
+    if job is None and (known := _failure_is_recorded(seen)):
+        return with_status(seen, known, now)
     if job is None:
         return start(seen, run, seen.spec.base_model, settings, now)
     if job.finished is None:
@@ -145,6 +147,17 @@ def _dry_run_is_recorded(seen: Seen) -> bool:
     top = find_condition(seen.status.conditions, "Succeeded")
     done = top is not None and top.reason == reasons.DRY_RUN_DONE and top.observed_generation == seen.generation
     return done and seen.spec.dry_run and seen.status.dry_run is not None
+
+
+def _failure_is_recorded(seen: Seen) -> Verdict | None:
+    """The Job of a run that failed for good may be cleaned away; that is no wish to try it again. A changed spec is."""
+    top = find_condition(seen.status.conditions, "Succeeded")
+    last = seen.status.attempts[-1] if seen.status.attempts else None
+    if top is None or last is None or top.status != "False" or top.observed_generation != seen.generation:
+        return None
+    if (last.reason, last.ended_at is None) != (top.reason, False) or not top.message.startswith(last.message[:64]):
+        return None
+    return Verdict(Situation.FAILED, top.reason, top.message, locked=False, progress=seen.status.progress)
 
 
 def _recover(seen: Seen, run: Run, job: JobFacts, settings: Settings, now: datetime) -> Plan:

@@ -11,7 +11,7 @@ from clara_api import labels
 from clara_api.handoff.outcome import EXIT_DATA_INVALID, Outcome
 from clara_testing import make
 from clara_testing.make import NS, T0
-from clara_testing.training import NAME, digest, failed, look, message, names, run_of, says, state
+from clara_testing.training import NAME, digest, failed, look, message, names, run_of, says, state, status
 
 
 def test_a_new_job_gets_its_run_and_its_pod_and_locks_the_recipe():
@@ -178,6 +178,19 @@ def test_bad_data_stops_with_file_and_line_and_unlocks_the_recipe():
     assert plan.status is not None
     assert plan.status.status["recipeLocked"] is False
     assert plan.events[0].type == "Warning"
+
+
+def test_a_failure_stands_when_its_job_is_cleaned_away():
+    """No GPU hour is spent because somebody tidied up."""
+    tj = make.training_job()
+    known = make.cluster(tj, *failed(tj, failure="DataInvalid", said="rows.jsonl line 3: no JSON"))
+    stopped = look(known)
+    cleaned = make.cluster(tj | {"status": status(stopped)})
+    assert look(cleaned).create == ()
+    assert look(cleaned).status is None
+    changed = make.training_job(rerun=1) | {"status": status(stopped)}
+    changed["metadata"]["generation"] = 2
+    assert names(look(make.cluster(changed))) == [f"ConfigMap/{NAME}-train-2", f"Job/{NAME}-train-2"]
 
 
 def test_a_raised_rerun_starts_the_next_attempt():
