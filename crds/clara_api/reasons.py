@@ -44,13 +44,13 @@ MEMORY_PLAN_CHANGED = _reason(
 )
 PREEMPTED = _reason("Preempted", "The pod was evicted or preempted before the run was complete.")
 BASE_MODEL_UNAVAILABLE = _reason(
-    "BaseModelUnavailable", "The base model could not be fetched, or its digest is another."
+    "BaseModelUnavailable", "The base model could not be fetched or loaded, or its digest is another."
 )
 STORE_UNREACHABLE = _reason("StoreUnreachable", "The artifact store did not answer, or refused the key.")
-DISK_FULL = _reason("DiskFull", "The pod's scratch space is full; raise spec.scratch.")
+DISK_FULL = _reason("DiskFull", "The pod's scratch space, or what it may write besides, is full; raise spec.scratch.")
 NODE_LOST = _reason("NodeLost", "The node of the pod is gone; the run goes on from its newest checkpoint on another.")
 DRY_RUN_DONE = _reason("DryRunDone", "The dry run took its step; status.dryRun holds memory and time.")
-DIVERGED = _reason("Diverged", "The loss became not-a-number or infinite.")
+DIVERGED = _reason("Diverged", "The loss became not-a-number or infinite, or rose far above knowing nothing.")
 DEADLINE_EXCEEDED = _reason("DeadlineExceeded", "The run took longer than it may.")
 BUG = _reason("Bug", "The trainer failed in a way it does not know; the last log lines are in status.attempts.")
 POD_LOST = _reason(

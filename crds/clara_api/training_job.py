@@ -128,7 +128,7 @@ class Validation(Model):
     """Rows held out of training."""
 
     fraction: float = Field(
-        default=0.1, ge=0, le=0.5, description="Share of the rows held out for metrics.loss of validation."
+        default=0.1, ge=0, le=0.5, description="Share of the rows held out, for validationLoss and pplDev."
     )
 
 
@@ -303,7 +303,7 @@ class Progress(Model):
     learning_rate: float | None = None
     checkpoint_step: int | None = Field(default=None, description="Step of the newest complete checkpoint.")
     resumed_from_step: int | None = Field(default=None, description="Step at which this pod took up the run.")
-    interruptions: int = Field(default=0, description="How often a pod of this run was stopped and another took over.")
+    interruptions: int = Field(default=0, description="How often a pod of this run went on from another's checkpoint.")
     peak_memory_bytes: int | None = None
     memory: MemoryPlan | None = None
 
@@ -338,6 +338,9 @@ class DataReport(Model):
     dropped_duplicates: int = 0
     dropped_long: int = 0
     dropped_leaks: int = Field(default=0, description="Rows that were, or nearly were, a golden sample.")
+    golden_unchecked: list[ShortText] = Field(
+        default_factory=list, max_length=32, description="GoldenDatasets that the rows could not be compared with."
+    )
     median_tokens: int = 0
     longest_tokens: int = 0
     digest: Digest | None = Field(default=None, description="Over the digests of all sources, in their order.")

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 
-from clara_api.training_job import MemoryPlan
+from clara_api.training_job import DataReport, MemoryPlan
 
 from clara_operator.plan import Manifest, Plan
 
@@ -36,6 +36,7 @@ class ProgressSample:
     interruptions: int | None = None
     peak_memory_bytes: int | None = None
     memory: MemoryPlan | None = None
+    data: DataReport | None = None
 
     def after(self, earlier: ProgressSample) -> ProgressSample:
         """With what an earlier message of the pod said and this one does not repeat."""

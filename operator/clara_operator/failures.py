@@ -82,7 +82,8 @@ def _over_its_disk(pod: PodFacts) -> Failure | None:
         reasons.DISK_FULL,
         f"pod {pod.name} was evicted: {pod.over_its_disk.rstrip('. ')}",
         pod.exit_code,
-        cure=f"raise {field}, then spec.rerun",
+        tuple(pod.outcome.log_tail) if pod.outcome else pod.last_lines,
+        cure=f"raise {field}: the run goes on from its newest checkpoint",
     )
 
 
@@ -110,23 +111,27 @@ def _killed(pod: PodFacts) -> Failure | None:
             reasons.OUT_OF_MEMORY,
             "the pod was killed for using more memory than resources.limits.memory",
             pod.exit_code,
-            cure="raise it, or lower hyperparameters.maxLength or microBatchSize, then raise spec.rerun",
+            pod.last_lines,
+            cure="raise it: the run goes on from its newest checkpoint; or lower hyperparameters.maxLength",
             by_kernel=True,
         )
     if pod.exit_code == KILLED and not (pod.disrupted or pod.deleting):
-        return Failure(reasons.POD_LOST, f"pod {pod.name} was killed on its node, not for its memory", pod.exit_code)
+        message = f"pod {pod.name} was killed on its node, not for its memory"
+        return Failure(reasons.POD_LOST, message, pod.exit_code, pod.last_lines)
     return None
 
 
 def _coded(pod: PodFacts) -> Failure | None:
     if pod.exit_code in CLASS_OF_EXIT_CODE:
         reason = REASON_OF_CLASS[CLASS_OF_EXIT_CODE[pod.exit_code]]
-        return Failure(reason, f"the pod ended with exit code {pod.exit_code} and said no more", pod.exit_code)
+        message = f"the pod ended with exit code {pod.exit_code} and said no more"
+        return Failure(reason, message, pod.exit_code, pod.last_lines)
     if pod.exit_code in (None, 0) or pod.disrupted:
         return None
     return Failure(
         reasons.BUG,
         f"the pod ended with exit code {pod.exit_code} and left no outcome",
         pod.exit_code,
+        pod.last_lines,
         cure=f"'kubectl logs {pod.name}' shows more",
     )

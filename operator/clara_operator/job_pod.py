@@ -186,7 +186,7 @@ def _container(pod: JobPod, settings: Settings) -> dict[str, Any]:
         "env": env,
         "securityContext": SECURITY,
         "volumeMounts": mounts,
-        "terminationMessagePolicy": "File",
+        "terminationMessagePolicy": "FallbackToLogsOnError",
     }
     if needs_s3(pod.uris):
         container["envFrom"] = [{"secretRef": {"name": settings.store_secret}}]

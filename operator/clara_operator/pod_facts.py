@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ CLASS_OF_EXIT_CODE: dict[int, FailureClass] = {code: name for name, code in EXIT
 OVER_ITS_DISK = re.compile(
     r"Usage of EmptyDir volume|Container .* exceeded its local ephemeral storage limit|Pod ephemeral local storage usage exceeds"
 )
+LAST_LINES, LINE_CHARS = 12, 240
 BAD_WAITING = (
     "ErrImagePull",
     "ImagePullBackOff",
@@ -36,6 +38,7 @@ class PodFacts:
     phase: str
     node: str | None = None
     outcome: Outcome | None = None
+    last_lines: tuple[str, ...] = ()  # of the log of a pod that left no outcome
     exit_code: int | None = None
     oom_killed: bool = False
     over_its_disk: str = ""  # the kubelet's words when it evicted the pod for what it had written
@@ -68,6 +71,7 @@ class JobFacts:
     base_digest: str | None = None  # of the base this attempt was given
     base_name: str | None = None
     memory_level: int = 0
+    room_digest: str | None = None  # of the memory, disk and CPUs its pods were given
     suspended: bool = False  # spec.suspend
     suspended_by_us: bool = False  # and it is ours to take back
     parked: bool = False  # what the Job controller made of spec.suspend
@@ -117,6 +121,7 @@ def job_facts(job: Manifest, cluster: Cluster) -> JobFacts:
         base_digest=notes.get(labels.BASE_DIGEST),
         base_name=notes.get(labels.BASE_MODEL),
         memory_level=_number(notes.get(labels.MEMORY_LEVEL)) or 0,
+        room_digest=notes.get(labels.ROOM_DIGEST),
         suspended=bool(spec.get("suspend")),
         suspended_by_us=labels.SUSPENDED in notes,
         parked=any(c["type"] == "Suspended" and c["status"] == "True" for c in status.get("conditions") or []),
@@ -145,11 +150,13 @@ def pod_facts(pod: Manifest) -> PodFacts:
     ended = state.get("terminated") or (container.get("lastState") or {}).get("terminated") or {}
     scheduled = next((c for c in conditions if c["type"] == "PodScheduled" and c["status"] == "False"), None)
     disruption = next((c for c in conditions if c["type"] == "DisruptionTarget" and c["status"] == "True"), None)
+    outcome = parse_outcome(ended.get("message"))
     return PodFacts(
         name=pod["metadata"]["name"],
         phase=status.get("phase", "Pending"),
         node=(pod.get("spec") or {}).get("nodeName"),
-        outcome=parse_outcome(ended.get("message")),
+        outcome=outcome,
+        last_lines=() if outcome else _last_lines(ended.get("message")),
         exit_code=ended.get("exitCode"),
         oom_killed=ended.get("reason") == "OOMKilled",
         over_its_disk=_over_its_disk(status),
@@ -162,6 +169,18 @@ def pod_facts(pod: Manifest) -> PodFacts:
         started_at=parse_time((state.get("running") or {}).get("startedAt") or ended.get("startedAt")),
         ended_at=parse_time(ended.get("finishedAt")),
     )
+
+
+def _last_lines(message: str | None) -> tuple[str, ...]:
+    """The end of the log, which the kubelet puts in place of a missing outcome; the first line may be torn."""
+    lines = []
+    for line in (message or "").splitlines()[-LAST_LINES:]:
+        try:
+            said = json.loads(line)
+            lines.append(f"{str(said['level']).upper()} {said['message']}"[:LINE_CHARS])
+        except (ValueError, KeyError, TypeError):
+            lines.append(line[:LINE_CHARS])
+    return tuple(lines)
 
 
 def _over_its_disk(status: dict[str, Any]) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from datetime import datetime
 
-from clara_api.handoff.progress import ProgressMessage
+from clara_api.handoff.progress import ProgressMessage, data_of
 from clara_api.training_job import MemoryPlan
 
 from clara_operator.cluster import ProgressSample
@@ -34,6 +34,7 @@ def sample_of(message: ProgressMessage, pod: str, now: datetime) -> ProgressSamp
         interruptions=_whole(message, "interruptions"),
         peak_memory_bytes=_whole(message, "peak_memory_bytes"),
         memory=_memory(message),
+        data=data_of(message),
     )
 
 

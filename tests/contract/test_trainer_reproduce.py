@@ -41,6 +41,37 @@ def test_a_run_that_was_interrupted_is_repeated_to_the_same_bits(lab):
     assert reproduce(lab, first.artifact_uri).weights_digest == first.weights_digest
 
 
+def test_a_run_whose_steps_had_to_be_cut_finer_is_repeated_to_the_same_bits(lab, monkeypatch):
+    """Sums depend on how a step is cut, so the manifest says it, from which step on."""
+    from clara_trainer import share
+
+    likelihood, passes = share.log_likelihood, iter(range(1000))
+
+    def greedy_from_the_third_step(model, batch):
+        if next(passes) >= 2 and len(batch.borders) - 1 > 2 and model.training:
+            raise RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory")
+        return likelihood(model, batch)
+
+    with monkeypatch.context() as during:
+        during.setattr(share, "log_likelihood", greedy_from_the_third_step)
+        first = lab.do(lab.train_run())
+    cuts = json.loads((lab.path(first.artifact_uri) / MANIFEST).read_bytes())["provenance"]["cuts"]
+    assert [(cut["fromStep"], cut["memory"]["microBatchSize"]) for cut in cuts] == [(1, 8), (3, 2)]
+    assert reproduce(lab, first.artifact_uri).weights_digest == first.weights_digest
+
+
+def test_steps_computed_on_two_machines_are_no_proof_on_one(lab):
+    first = lab.do(lab.train_run())
+
+    def moved(manifest):
+        manifest["provenance"]["machines"].append("another CPU, 64 threads, packages 0123456789ab")
+
+    rewrite(lab, first.artifact_uri, moved)
+    with pytest.raises(Failure, match="steps computed on 2 machines") as failed:
+        reproduce(lab, first.artifact_uri)
+    assert failed.value.failure == "SetupDiffers"
+
+
 def test_rows_that_were_dropped_as_golden_samples_are_dropped_again(lab):
     golden = [{"name": "gold", "samples": [{"id": "s1", "prompt": pairs()[3]["prompt"]}]}]
     rows = [*pairs(), {"prompt": "Ganz andere Frage nach dem Wetter?", "completion": "Es regnet."}]

@@ -7,6 +7,7 @@ weights never arrives, and nothing is ever downloaded by name from a hub. What c
 from __future__ import annotations
 
 import logging
+import math
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from clara_trainer.manifests import below
 from clara_trainer.objects import Missing, Objects
 from clara_trainer.outcome import Failure, is_out_of_memory
+from clara_trainer.safetensors_header import Tensor, read_tensors
 
 NAMED_TENSORS = 3  # of the missing ones; the first few say which part of a model is not there
 
@@ -84,9 +86,25 @@ def dtype() -> Any:
     return torch.bfloat16 if torch.cuda.is_available() else torch.float32
 
 
-def load_model(folder: Path, quantization: Any = None) -> Any:
+def weights_in(folder: Path) -> int:
+    """How many weights the base has, by its headers."""
+    return sum(math.prod(tensor.shape) for tensor in _tensors(folder))
+
+
+def bytes_of_its_own(folder: Path) -> int:
+    """Memory that the plain base takes on a CPU besides pages of its files: nothing when they hold the type it computes in."""
+    converted = any(tensor.dtype != "F32" for tensor in _tensors(folder))
+    return 4 * weights_in(folder) if converted else 0
+
+
+def _tensors(folder: Path) -> list[Tensor]:
+    with unloadable("safetensors"):
+        return [tensor for path in folder.rglob("*.safetensors") for tensor in read_tensors(path).values()]
+
+
+def load_model(folder: Path, quantization: Any = None, *, on_cpu: bool = False) -> Any:
     """The base's weights on the device, quantised while they are read when a configuration for that is given."""
-    on_gpu = torch.cuda.is_available()
+    on_gpu = torch.cuda.is_available() and not on_cpu
     quantised = {
         "quantization_config": quantization,
         "device_map": {"": torch.cuda.current_device() if on_gpu else "cpu"},

@@ -20,6 +20,7 @@ from typing import Any
 
 import torch
 from clara_api.digests import canonical_json
+from clara_api.handoff.artifact import StepsCut
 from clara_api.meta import Model
 from clara_api.training_job import MemoryPlan
 from pydantic import Field, ValidationError
@@ -49,6 +50,8 @@ class CheckpointFile(Model):
     size: int
     interruptions: int = 0
     memory: MemoryPlan | None = None
+    cuts: list[StepsCut] = Field(default_factory=list, description="How the steps until now were cut.")
+    machines: list[str] = Field(default_factory=list, description="What computed them.")
     tokens: int = 0
     flops: float = 0
     seconds: float = 0

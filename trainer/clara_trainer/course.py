@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from clara_api.handoff.artifact import StepsCut
 from clara_api.training_job import Hyperparameters, MemoryPlan
 
 from clara_trainer import order
@@ -33,6 +34,7 @@ class Course:
     device: torch.device
     start: str = ""  # digest of the adapter that is continued
     workers: Workers = field(default_factory=Workers)
+    cuts: Sequence[StepsCut] = ()  # of the run that is repeated: sums repeat only when they are cut alike
     total: int = field(init=False)
     learns: str = field(init=False)  # digest of what is learned, and from where: no other checkpoint is taken up
 
@@ -51,6 +53,10 @@ class Course:
             step, examples=len(self.training), epochs=p.epochs, global_batch=p.global_batch_size, seed=p.seed
         )
         return [self.training[place] for place in places]
+
+    def cut_at(self, step: int) -> MemoryPlan:
+        """How a step (from 0) is cut: as it is now, or as the run that is repeated did."""
+        return next((cut.memory for cut in reversed(self.cuts) if cut.from_step <= step + 1), self.plan)
 
     def rate(self, step: int) -> float:
         """Learning rate of a step (from 0)."""

@@ -73,6 +73,7 @@ def describe(seen: Observed, run: TrainRun, tokenizer: Any) -> tuple[DataReport,
         dropped_duplicates=counts["duplicate"],
         dropped_long=0 if truncating else counts["long"],
         dropped_leaks=counts["leak"],
+        golden_unchecked=run.golden_left_out[:32],
         median_tokens=percentile(lengths, 50),
         longest_tokens=lengths[-1],
         digest=digest_of(seen.files),
@@ -208,7 +209,10 @@ def _parts(example: Example, tokenizer: Any) -> list[dict[str, Any]]:
 
 def _notes(seen: Observed, run: TrainRun) -> list[str]:
     """What a person should know and no rule forbids."""
-    notes = []
+    notes = [
+        f"the rows were not compared with GoldenDataset {name}: it did not fit into the run, or could not be read"
+        for name in run.golden_left_out
+    ]
     wanted = round(run.validation_fraction * (len(set(seen.training)) + len(seen.validation)))
     if wanted and len(seen.validation) < wanted / 2:
         groups = _groups([*seen.training, *seen.validation])

@@ -21,7 +21,7 @@ from clara_api.handoff.artifact import CONFIG, WEIGHTS, ConversionReport
 from clara_api.handoff.run import TrainRun
 from peft import PeftModel
 
-from clara_trainer import base_model, convert, fingerprint, servable
+from clara_trainer import base_model, convert, fingerprint, memory, servable
 from clara_trainer.outcome import Failure
 from clara_trainer.safetensors_header import read_shapes
 
@@ -53,7 +53,8 @@ def finish(model: Any, tokenizer: Any, run: TrainRun, base: Path, out: Path) -> 
         model.save_pretrained(out, safe_serialization=True, save_embedding_layers=False)
         if run.method == "qlora":
             release(model)
-            model = PeftModel.from_pretrained(base_model.load_model(base), out).eval()
+            plain = base_model.load_model(base, on_cpu=too_large_for_gpu(base))
+            model = PeftModel.from_pretrained(plain, out, torch_device=str(plain.device)).eval()
         finished = measured(model, tokenizer)
     check_servable(out)
     return finished
@@ -91,6 +92,33 @@ def release(model: Any) -> None:
         tensor.data = torch.empty(0, dtype=tensor.dtype)
     gc.collect()
     torch.cuda.empty_cache()
+
+
+def too_large_for_gpu(base: Path) -> bool:
+    """Whether the plain base does not fit where its 4-bit form was trained: then the CPU measures, slowly."""
+    if not torch.cuda.is_available():
+        return False
+    needed, free = 2 * base_model.weights_in(base), torch.cuda.mem_get_info()[0]
+    if needed <= memory.USABLE * free:
+        return False
+    log.warning("the plain base needs %.1f GiB of the GPU's %.1f; the CPU measures", needed / 2**30, free / 2**30)
+    return True
+
+
+def refuse_unmeasurable(run: TrainRun, base: Path) -> None:
+    """Failure OutOfMemory when the 4-bit base may fit and the plain one, on which its result is measured, does not.
+
+    Asked before the first step: after the last one it would cost the whole run.
+    """
+    if run.method != "qlora" or torch.cuda.is_available():
+        return
+    needed, available = base_model.bytes_of_its_own(base), memory.available_bytes(torch.device("cpu"))
+    if available is not None and needed > memory.USABLE * available:
+        raise Failure(
+            "OutOfMemory",
+            f"what qlora trains is measured on the plain base, as engines run it; in float32 that needs {needed / 2**30:.1f} "
+            f"GiB, and there are {available / 2**30:.1f}; raise spec.resources, or put the base into the store in float32",
+        )
 
 
 def check_servable(adapter: Path) -> None:

@@ -8,6 +8,8 @@ import platform
 from importlib import metadata
 from pathlib import Path
 
+from clara_api.digests import json_digest
+
 RECORDED_PACKAGES = (
     "torch",
     "transformers",
@@ -67,6 +69,12 @@ def cpu_model() -> str:
     except OSError:
         pass
     return platform.machine()
+
+
+def here() -> str:
+    """In one line what bits depend on: CPU, threads, and the packages that compute."""
+    lock = json_digest(sorted(f"{d.name}=={d.version}" for d in metadata.distributions()))
+    return f"{cpu_model()}, {threads()} threads, packages {lock[7:19]}"
 
 
 def device_name() -> str:

@@ -133,6 +133,12 @@ def peak_bytes(device: torch.device) -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
+def forget_peak(device: torch.device) -> None:
+    """Begin anew with the peak, where the device counts its own: loading may have needed more than steps do."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+
+
 def used_bytes(device: torch.device) -> int:
     """Memory in use now that cannot be given back: the device's allocator, or the process without pages of files.
 

@@ -40,10 +40,12 @@ def batch(step: int, *, examples: int, epochs: float, global_batch: int, seed: i
 def learning_rate(step: int, *, peak: float, steps: int, warmup_ratio: float) -> float:
     """Rate of `step` (from 0): linear rise, then half a cosine down to zero (Loshchilov & Hutter 2017).
 
+    At least the last step has a rate above zero: a run of one step learns.
+
     >>> [round(learning_rate(s, peak=1, steps=5, warmup_ratio=0.2), 2) for s in range(5)]
     [0.0, 1.0, 0.85, 0.5, 0.15]
     """
-    warmup = math.ceil(steps * warmup_ratio)
+    warmup = min(math.ceil(steps * warmup_ratio), steps - 1)
     if step < warmup:
         return peak * step / max(1, warmup)
     progress = (step - warmup) / max(1, steps - warmup)

@@ -130,8 +130,13 @@ def facts_of(run: TrainRun, trained: Trained) -> dict[str, str]:
     }
     if taken.validation_loss is not None:
         facts["Held-out loss"] = f"{taken.validation_loss:.4f} (perplexity {math.exp(taken.validation_loss):.2f})"
-    if plan.reason:
-        facts["Memory"] = plan.reason
+    if changes := [cut for cut in taken.cuts if cut.memory.reason]:
+        facts["Memory"] = "; ".join(
+            f"from step {cut.from_step} on {cut.memory.micro_batch_size} per pass: {cut.memory.reason}"
+            for cut in changes
+        )
+    if len(taken.machines) > 1:
+        facts["Machines"] = "; ".join(taken.machines)
     return facts
 
 
@@ -175,6 +180,8 @@ def _manifest(run: TrainRun, trained: Trained, config: Mapping[str, Any], files:
             hyperparameters=run.hyperparameters.wire(),
             run=_to_repeat(run, trained),
             memory=trained.course.plan,
+            cuts=trained.taken.cuts,
+            machines=trained.taken.machines,
             flops=trained.taken.flops,
             licenses={"adapter": run.license} if run.license else {},
             conversion=trained.finished.conversion,

@@ -1,7 +1,7 @@
 """Attempts of one run learn from the same bytes: the first writes down what it read, later ones compare. Called by train.py.
 
-RUN_URI/data.json holds a digest per source. A source that is rewritten between two attempts would make a resumed run learn
-half of this and half of that, and the manifest a lie.
+data.json lies beside the folders of the run's bases and holds a digest per source. A source that is rewritten between two
+attempts would make a resumed run learn half of this and half of that, and the manifest a lie.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def check_unchanged(files: Sequence[ReadFile], run: TrainRun, objects: Objects) 
     digest = digest_of(files)
     if not run.run_uri:
         return digest
-    uri = below(run.run_uri, DATA)
+    uri = below(run.run_uri.rpartition("/")[0], DATA)  # a fallback base is no reason to learn from other rows
     recorded = _recorded(uri, objects)
     if recorded is None:
         record = {"schema": SCHEMA, "digest": digest, "sources": _sources(files)}

@@ -52,6 +52,7 @@ def reproduce(wanted: ReproduceRun, objects: Objects, settings: Settings, report
     nowhere = Checkpoints(objects, "", settings.scratch / "checkpoints", keep=1)
     with sharing(processes_for(run)) as workers:
         course, prepared = prepare(run, objects, settings, reporter, workers)
+        course.cuts = manifest.provenance.cuts
         check_data(manifest.provenance.data, prepared.files)
         trained = take_and_measure(
             run, course, prepared, checkpoints=nowhere, folder=settings.scratch / "adapter", reporter=reporter
@@ -76,6 +77,10 @@ def differences(recorded: Provenance, run: TrainRun) -> list[str]:
     here = {**machine.packages(), "CPU": machine.cpu_model(), "threads": str(machine.threads())}
     there = {**recorded.packages, "CPU": recorded.cpu_model or "", "threads": str(recorded.threads)}
     found = [f"{name} {there[name]} (here {here.get(name, 'none')})" for name in there if here.get(name) != there[name]]
+    if len(recorded.machines) > 1:
+        found.append(f"steps computed on {len(recorded.machines)} machines ({'; '.join(recorded.machines)})")
+    elif recorded.machines and recorded.machines != [machine.here()] and not found:
+        found.append(f"{recorded.machines[0]} (here {machine.here()})")
     if run.processes != (usable := processes_for(run)):
         found.append(f"{run.processes} processes (here {usable})")
     if recorded.device:

@@ -15,8 +15,10 @@ import time
 from dataclasses import dataclass, field
 
 import torch
+from clara_api.handoff.artifact import StepsCut
+from clara_api.training_job import MemoryPlan
 
-from clara_trainer import memory
+from clara_trainer import machine, memory
 from clara_trainer.checkpoints import CheckpointFile, Checkpoints, Snapshot, restore, tensors_of, trainable
 from clara_trainer.course import Course
 from clara_trainer.gradients import gradients, mean_loss
@@ -51,6 +53,8 @@ class Taken:
     stretch: list[float] = field(default_factory=list)  # losses since the last point
     smoothed: float | None = None
     first: float | None = None
+    cuts: list[StepsCut] = field(default_factory=list)
+    machines: list[str] = field(default_factory=list)
 
 
 def take_all(course: Course, checkpoints: Checkpoints, reporter: Reporter, stop: Stop, *, every: int) -> Taken:
@@ -63,11 +67,14 @@ def take_all(course: Course, checkpoints: Checkpoints, reporter: Reporter, stop:
     began, before = time.monotonic(), taken.seconds
     if taken.step in validated and taken.validated < taken.step:  # the pod before was stopped in the middle of it
         validate(course, taken, stop)
+    if machine.here() not in taken.machines[-1:]:
+        taken.machines.append(machine.here())
     while taken.step < course.total:
         step_began = time.monotonic()
         loss = take_step(course, taken.step, stop)
         if loss is None:
             break
+        note_cut(taken, course.plan)
         chosen = course.chosen(taken.step)
         tokens = sum(len(example.ids) for example in chosen)
         taken.step += 1
@@ -99,6 +106,7 @@ def take_all(course: Course, checkpoints: Checkpoints, reporter: Reporter, stop:
 
 def take_step(course: Course, step: int, stop: Stop) -> float | None:
     """One optimizer step; its loss, or None when told to stop before it was complete: then nothing has changed."""
+    course.plan = course.cut_at(step)
     loss = gradients(course, course.chosen(step), step, stop)
     if loss is None:
         course.model.zero_grad(set_to_none=True)
@@ -114,6 +122,12 @@ def take_step(course: Course, step: int, stop: Stop) -> float | None:
     course.optimizer.step()
     course.optimizer.zero_grad(set_to_none=True)
     return loss
+
+
+def note_cut(taken: Taken, plan: MemoryPlan) -> None:
+    """How the step that is just taken was cut, when that is another way than the one before."""
+    if not taken.cuts or taken.cuts[-1].memory != plan:
+        taken.cuts.append(StepsCut(from_step=taken.step + 1, memory=plan))
 
 
 def check_hopeless(smoothed: float, first: float, course: Course, step: int) -> None:
@@ -166,6 +180,8 @@ def snapshot(course: Course, taken: Taken) -> Snapshot:
         stretch=taken.stretch,
         smoothed=taken.smoothed,
         first=taken.first,
+        cuts=list(taken.cuts),
+        machines=list(taken.machines),
         validation_loss=taken.validation_loss,
         validated=taken.validated,
     )
@@ -199,6 +215,8 @@ def resume(course: Course, checkpoints: Checkpoints) -> Taken:
         stretch=list(description.stretch),
         smoothed=description.smoothed,
         first=description.first,
+        cuts=list(description.cuts),
+        machines=list(description.machines),
         validation_loss=description.validation_loss,
         validated=description.validated,
     )

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from clara_api.fingerprint import NOISE_FLOOR, Fingerprint, l2
 from clara_api.handoff.outcome import Outcome
+from clara_api.handoff.progress import data_metrics
 from clara_api.handoff.run import TrainRun
 from clara_api.meta import BaseModelIdentity
 from clara_api.training_job import DryRunReport, MemoryPlan
@@ -113,10 +114,12 @@ def prepare(
     # The base is proven before any of its files is parsed, and its tokenizer decides what a row is.
     reporter.say(f"fetches and verifies the base {run.base_model.name}")
     base = base_model.fetch_base(run.base_model, objects, settings.scratch / "base")
+    finish.refuse_unmeasurable(run, base)
     start = fetch_start(run, objects, settings.scratch / "start")
     tokenizer = base_model.load_tokenizer(base)
     reporter.say("curates and tokenizes the data")
     curated = curate.curate(files, run, tokenizer)
+    reporter.say(None, **data_metrics(curated.report))
 
     # Seeds before weights: the adapter's first values are random numbers too.
     reporter.say("loads the base")
@@ -220,6 +223,7 @@ def dry_run(course: Course, curated: Curated) -> Outcome:
     estimated = memory.needed_bytes(course.model, course.plan, lengths, packed=course.layout.packed)
     with on_request() as stop:
         steps.take_step(measured, 0, stop)
+        memory.forget_peak(course.device)
         began = time.monotonic()
         steps.take_step(measured, 1, stop)
         seconds = time.monotonic() - began

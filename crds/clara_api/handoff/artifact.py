@@ -60,6 +60,13 @@ class ConversionReport(Model):
     )
 
 
+class StepsCut(Model):
+    """From this step (1 is the first) on, steps were cut like this."""
+
+    from_step: int
+    memory: MemoryPlan
+
+
 class Provenance(Model):
     """All that is needed to repeat the run."""
 
@@ -74,11 +81,11 @@ class Provenance(Model):
     data: list[DataDigest] = Field(default_factory=list)
     hyperparameters: dict[str, Any] = Field(default_factory=dict)
     run: dict[str, Any] = Field(default_factory=dict, description="The TrainRun, to be repeated by `reproduce`.")
-    memory: MemoryPlan | None = None
+    memory: MemoryPlan | None = Field(default=None, description="How the last step was cut.")
+    cuts: list[StepsCut] = Field(default_factory=list, description="How all steps were cut, where it changed.")
+    machines: list[str] = Field(default_factory=list, description="What computed the steps, in their order.")
     flops: float | None = Field(default=None, description="Floating point operations of all steps, by the usual count.")
-    licenses: dict[str, str] = Field(
-        default_factory=dict, description="SPDX: of the adapter, and of the base if known."
-    )
+    licenses: dict[str, str] = Field(default_factory=dict, description="SPDX: of the adapter, where the job names it.")
     conversion: ConversionReport | None = None
     metrics: dict[str, float] = Field(default_factory=dict)
 
@@ -113,9 +120,9 @@ class Manifest(Model):
 
 
 def run_key(prefix: str, *, namespace: str, family: str, job_uid: str, run_digest: str, base_digest: str) -> str:
-    """URI of what the attempts of one run share: data.json and checkpoints. Another recipe or base is another run."""
-    short = f"{run_digest.removeprefix('sha256:')[:16]}-{base_digest.removeprefix('sha256:')[:8]}"
-    return f"{prefix.rstrip('/')}/runs/{namespace}/{family}/{job_uid}/{short}"
+    """URI of what the attempts of one run on one base share: checkpoints. data.json lies above it, for all bases."""
+    run, base = run_digest.removeprefix("sha256:")[:16], base_digest.removeprefix("sha256:")[:8]
+    return f"{prefix.rstrip('/')}/runs/{namespace}/{family}/{job_uid}/{run}/{base}"
 
 
 def adapters_key(prefix: str, namespace: str) -> str:

@@ -6,7 +6,8 @@ Authorization: Bearer <projected token, audience AUDIENCE>
                    "metrics": [{"name": "current_step", "value": "12"}, …], "lastUpdatedTime": "…"}}
 
 Clara's own trainer adds the metrics `phase` (what the pod does, in words), checkpoint_step, resumed_from_step, interruptions,
-peak_memory_bytes, micro_batch_size, accumulation, processes, gradient_checkpointing (0 or 1) and memory_reason.
+peak_memory_bytes, micro_batch_size, accumulation, processes, gradient_checkpointing (0 or 1), memory_reason, and once the data
+are read the counts of the data report as data_rows, data_tokens, ….
 
 progressPercentage and estimatedRemainingSeconds are not believed (they read 100 % after a SIGTERM): the operator computes
 its own from `current_step` and `total_steps`.
@@ -19,6 +20,7 @@ from typing import Annotated
 from pydantic import Field, StringConstraints
 
 from clara_api.meta import Model
+from clara_api.training_job import DataReport
 
 AUDIENCE = "clara-progress"
 MAX_BODY_BYTES = 64 * 1024
@@ -61,3 +63,18 @@ class ProgressMessage(Model):
     def text(self, name: str) -> str | None:
         """A metric's value as it was sent; None when absent."""
         return next((metric.value for metric in self.trainer_status.metrics if metric.name == name), None)
+
+
+COUNTS = tuple(name for name, field in DataReport.model_fields.items() if field.annotation is int)
+
+
+def data_metrics(report: DataReport) -> dict[str, int]:
+    """The counts of a data report as metrics."""
+    return {f"data_{name}": getattr(report, name) for name in COUNTS}
+
+
+def data_of(message: ProgressMessage) -> DataReport | None:
+    """The data report in a message; None before the data were read."""
+    found = {name: message.number(f"data_{name}") for name in COUNTS}
+    counts = {name: int(value) for name, value in found.items() if value is not None and 0 <= value < 1e15}
+    return DataReport(**counts) if counts else None

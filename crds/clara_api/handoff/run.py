@@ -87,6 +87,7 @@ class TrainRun(Model):
     data: list[DataFile]
     data_policy: DataPolicy = Field(default_factory=DataPolicy)
     golden: list[GoldenPrompts] = Field(default_factory=list, description="What the data must not contain.")
+    golden_left_out: list[str] = Field(default_factory=list, description="GoldenDatasets that did not fit in here.")
     validation_fraction: float
     checkpoints: Checkpoints = Field(default_factory=Checkpoints)
     gpus: int = Field(default=0, description="GPUs that the pod has by its limits.")

@@ -10,7 +10,7 @@ from clara_api.handoff.artifact import artifact_key, run_key
 from clara_api.handoff.outcome import Outcome
 from clara_api.handoff.run import DATA_DIR, DataFile, RecoverRun, StartAdapter, TrainRun
 from clara_api.meta import API_VERSION, BaseModelIdentity
-from clara_api.profiles import effective, gpus, processes
+from clara_api.profiles import gpus, processes
 from clara_api.training_job import TrainingBase, TrainingJobSpec
 
 from clara_operator.job_pod import JobPod, build_job, build_run_config, owner_reference
@@ -18,7 +18,7 @@ from clara_operator.plan import Create, Manifest
 from clara_operator.settings import Settings
 from clara_operator.training_job import golden
 from clara_operator.training_job.observe import Seen
-from clara_operator.training_job.recipe import recipe_digest, run_digest, sources_digest
+from clara_operator.training_job.recipe import recipe_digest, room_digest, run_digest, sources_digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +63,10 @@ def build_training(seen: Seen, attempt: NextAttempt, settings: Settings) -> tupl
     run = _train_run(seen, attempt, settings)
     named = seen.spec.evaluation.golden_dataset_ref.name if seen.spec.evaluation else None
     sets, left_out = golden.fitting(seen.golden, named, golden.LIMIT_BYTES - len(_json(run).encode()))
-    run = run.model_copy(update={"golden": list(sets)})
+    unchecked = (*left_out, *seen.golden_unreadable)
+    run = run.model_copy(update={"golden": list(sets), "golden_left_out": list(unchecked)})
     pod = _train_pod(seen, attempt, run, settings)
-    return (Create(build_run_config(pod)), Create(build_job(pod, settings))), (*left_out, *seen.golden_unreadable)
+    return (Create(build_run_config(pod)), Create(build_job(pod, settings))), unchecked
 
 
 def _train_run(seen: Seen, attempt: NextAttempt, settings: Settings) -> TrainRun:
@@ -79,7 +80,7 @@ def _train_run(seen: Seen, attempt: NextAttempt, settings: Settings) -> TrainRun
         base_model=attempt.base,
         method=spec.method,
         profile=spec.profile,
-        hyperparameters=effective(spec.profile, spec.hyperparameters),
+        hyperparameters=seen.effective,
         start_from=StartAdapter(name=start.name, uri=start.uri, digest=start.digest) if start else None,
         conversion=spec.conversion,
         data=_data_files(spec),
@@ -110,6 +111,7 @@ def _train_pod(seen: Seen, attempt: NextAttempt, run: TrainRun, settings: Settin
         labels.BASE_MODEL: base.name,
         labels.BASE_DIGEST: base.digest,
         labels.MEMORY_LEVEL: str(attempt.memory_level),
+        labels.ROOM_DIGEST: room_digest(spec),
     }
     return JobPod(
         name=labels.child_name(seen.key.name, labels.PURPOSE_TRAIN, str(attempt.number)),

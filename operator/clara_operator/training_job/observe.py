@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from clara_api import labels
 from clara_api.golden_dataset import GoldenDatasetSpec
 from clara_api.handoff.run import GoldenPrompts, GoldenSample
-from clara_api.training_job import TrainingJobSpec, TrainingJobStatus
+from clara_api.profiles import effective
+from clara_api.training_job import Hyperparameters, TrainingJobSpec, TrainingJobStatus
 from pydantic import ValidationError
 
 from clara_operator.cluster import Cluster, ProgressSample
@@ -49,6 +50,7 @@ class StartFrom:
     uri: str
     digest: str
     verified: bool
+    rank: int | None = None  # once it is verified
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,13 @@ class Seen:
     golden_unreadable: tuple[str, ...] = ()
     contenders: tuple[Contender, ...] = ()  # empty while it has a pod: then nobody asks
     progress_ca: str = ""
+
+    @property
+    def effective(self) -> Hyperparameters:
+        """What is trained with: the profile, what the person wrote over it, and the rank of an adapter that goes on."""
+        decided = effective(self.spec.profile, self.spec.hyperparameters)
+        rank = self.start.rank if self.start else None
+        return decided.model_copy(update={"rank": rank}) if rank else decided
 
 
 def observe(subject: Subject[TrainingJobSpec, TrainingJobStatus], cluster: Cluster) -> Seen:
@@ -155,6 +164,7 @@ def _start(cluster: Cluster, namespace: str, spec: TrainingJobSpec) -> StartFrom
         uri=adapter["artifact"]["uri"],
         digest=adapter["artifact"]["digest"],
         verified=any(c["type"] == "Verified" and c["status"] == "True" for c in conditions),
+        rank=(obj.get("status") or {}).get("rank"),
     )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from clara_api import reasons, servable
-from clara_api.profiles import effective
 from clara_api.training_job import TrainingBase
 
 from clara_operator.failures import Failure
@@ -30,6 +29,7 @@ def the_start_adapter_cannot_be_continued(seen: Seen, settings: Settings) -> Fai
     if seen.spec.start_from is None:
         return None
     name, start = seen.spec.start_from.adapter_ref.name, seen.start
+    asked = seen.spec.hyperparameters.rank
     if start is None:
         why = f"does not exist in namespace {seen.key.namespace}; apply it, or name another"
     elif start.family != seen.spec.family:
@@ -38,6 +38,8 @@ def the_start_adapter_cannot_be_continued(seen: Seen, settings: Settings) -> Fai
         why = f"was trained on the base {start.base_digest[:19]}…, not on {seen.spec.base_model.digest[:19]}…"
     elif not start.verified:
         why = f"is not verified (yet); 'kubectl describe adp {name}' says why. The run starts when it is"
+    elif asked is not None and start.rank is not None and asked != start.rank:
+        why = f"has rank {start.rank}, and spec.hyperparameters.rank asks for {asked}; leave it out"
     else:
         return None
     return Failure(reasons.START_ADAPTER_UNUSABLE, f"spec.startFrom: Adapter {name} {why}")
@@ -51,8 +53,7 @@ def engines_take_no_such_method(seen: Seen, settings: Settings) -> Failure | Non
 
 def the_rank_is_above_what_engines_take(seen: Seen, settings: Settings) -> Failure | None:
     """The result could not be served."""
-    rank = effective(seen.spec.profile, seen.spec.hyperparameters).rank
-    field, rank = servable.published_rank(rank, seen.spec.conversion)
+    field, rank = servable.published_rank(seen.effective.rank, seen.spec.conversion)
     if rank > servable.HIGHEST_RANK:
         return Failure(
             reasons.NOT_SERVABLE, f"{field} {rank} is above {servable.HIGHEST_RANK}, the most engines take; lower it"

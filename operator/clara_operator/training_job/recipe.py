@@ -29,6 +29,11 @@ def sources_digest(spec: TrainingJobSpec) -> str:
     return json_digest([s.wire() for s in spec.data])
 
 
+def room_digest(spec: TrainingJobSpec) -> str:
+    """What the pods are given: no part of the recipe, but a lack of it ends runs."""
+    return json_digest([spec.resources.wire(), spec.scratch])
+
+
 def _recipe(spec: TrainingJobSpec) -> dict[str, Any]:
     wire = spec.wire()
     kept = ("family", "method", "startFrom", "conversion", "dataPolicy")

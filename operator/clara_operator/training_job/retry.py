@@ -1,6 +1,8 @@
 """What follows a failed attempt: another one, or the end. Pure; one row per class.
 
-    DataInvalid, DataChanged, Diverged, DiskFull, NotServable, ArtifactInvalid, BaseMismatch    stop
+    DataInvalid, DataChanged, Diverged, NotServable, ArtifactInvalid, BaseMismatch             stop
+    DiskFull, OutOfMemory                  again when spec.scratch or spec.resources were changed meanwhile, else
+    DiskFull                               stop
     StoreUnreachable, Preempted, PodLost, NodeLost                                             again
     Bug                                                                                        again, once
     OutOfMemory, killed by the kernel      again with the step cut finer, to level 3; then the next base, or stop
@@ -26,8 +28,10 @@ from clara_operator.training_job.backoff import delay
 from clara_operator.training_job.deadline import seconds_left
 from clara_operator.training_job.fallback import next_base
 from clara_operator.training_job.observe import Seen
+from clara_operator.training_job.recipe import room_digest
 
 FINEST_LEVEL = 3
+LACKS = frozenset({reasons.DISK_FULL, reasons.OUT_OF_MEMORY})
 MAY_PASS = frozenset({reasons.STORE_UNREACHABLE, reasons.PREEMPTED, reasons.POD_LOST, reasons.NODE_LOST})
 
 
@@ -88,6 +92,8 @@ def _change(seen: Seen, run: Run, failure: Failure, now: datetime) -> _Change:
         if reasons.BUG in earlier_reasons(seen, run):
             return _Change(None, words="it failed like this before")
         return _Change(base, level)
+    if failure.reason in LACKS and job.room_digest not in (None, room_digest(seen.spec)):
+        return _Change(base, 0, "because spec.resources or spec.scratch was changed")
     if failure.reason == reasons.OUT_OF_MEMORY and failure.by_kernel and level < FINEST_LEVEL:
         return _Change(base, level + 1, f"with the step cut finer (level {level + 1} of {FINEST_LEVEL})")
     if failure.reason in (reasons.OUT_OF_MEMORY, reasons.BASE_MODEL_UNAVAILABLE):

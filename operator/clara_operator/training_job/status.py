@@ -9,8 +9,7 @@ from clara_api import reasons
 from clara_api.handoff.outcome import Outcome
 from clara_api.lifecycle import Situation, condition, top_conditions
 from clara_api.meta import BaseModelIdentity, Condition, LocalRef, find_condition, merge_conditions
-from clara_api.profiles import effective
-from clara_api.training_job import Attempt, Progress, TrainingJobDisplay, TrainingJobStatus
+from clara_api.training_job import Attempt, DataReport, Progress, TrainingJobDisplay, TrainingJobStatus
 
 from clara_operator.failures import Failure
 from clara_operator.plan import Plan, StatusWrite
@@ -55,8 +54,8 @@ def with_status(
         conditions=merge_conditions(old.conditions, _conditions(seen, verdict, outcome), now=now),
         progress=verdict.progress,
         attempts=_attempts(seen, verdict),
-        effective=effective(seen.spec.profile, seen.spec.hyperparameters).wire() | {"method": seen.spec.method},
-        data_report=outcome.data if outcome and outcome.data else old.data_report,
+        effective=seen.effective.wire() | {"method": seen.spec.method},
+        data_report=_data_report(seen, verdict, outcome),
         adapter_ref=LocalRef(name=adapter.name) if adapter else old.adapter_ref,
         artifact_uri=done.artifact_uri if done and done.artifact_uri else old.artifact_uri,
         artifact_digest=done.artifact_digest if done and done.artifact_digest else old.artifact_digest,
@@ -84,6 +83,16 @@ def _conditions(seen: Seen, verdict: Verdict, outcome: Outcome | None) -> list[C
         conditions.append(condition(type_, "True" if holds else "False", reason, message, generation=generation))
     conditions.append(_data_ready(seen, verdict, outcome))
     return conditions
+
+
+def _data_report(seen: Seen, verdict: Verdict, outcome: Outcome | None) -> DataReport | None:
+    """The outcome's, else what the pod has told meanwhile; an earlier run's is forgotten when another begins."""
+    if outcome is not None and outcome.data is not None:
+        return outcome.data
+    if seen.samples and seen.samples[-1].data is not None:
+        return seen.samples[-1].data
+    begins = verdict.reason == reasons.QUEUED and verdict.progress is None
+    return None if begins else seen.status.data_report
 
 
 def _data_ready(seen: Seen, verdict: Verdict, outcome: Outcome | None) -> Condition:

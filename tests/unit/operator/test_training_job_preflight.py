@@ -82,6 +82,19 @@ def test_a_rank_the_familys_engines_refuse_is_refused_with_both_ways_out():
     assert "lower the rank, or set maxLoraRank to 16 or more" in message(plan)
 
 
+def test_the_rank_of_an_adapter_that_goes_on_counts_not_the_profiles():
+    wide = make.adapter(status=VERIFIED | {"rank": 64})
+    plan = refused(wide, make.serving_deployment(engine={"maxLoraRank": 32}), **START)
+    assert state(plan) == "NotServable"
+    assert "rank 64 is above engine.maxLoraRank 32" in message(plan)
+    assert status(look(make.cluster(make.training_job(**START), wide)))["effective"]["rank"] == 64
+
+
+def test_another_rank_than_that_of_the_adapter_that_goes_on_is_refused():
+    plan = refused(make.adapter(status=VERIFIED | {"rank": 4}), **START, hyperparameters={"rank": 16})
+    assert "has rank 4, and spec.hyperparameters.rank asks for 16; leave it out" in message(plan)
+
+
 def test_for_a_converted_result_the_conversions_rank_counts():
     engines = make.serving_deployment(engine={"replicas": 2, "maxLoraRank": 16})
     plan = refused(engines, method="dora", conversion={"rank": 32}, hyperparameters={"rank": 8})

@@ -121,7 +121,31 @@ def test_at_the_finest_level_the_message_says_which_limit_to_raise():
     plan = after(tj := make.training_job(), *killed(tj, level=3))
     assert plan.create == ()
     assert state(plan) == "OutOfMemory"
-    assert "raise it, or lower hyperparameters.maxLength" in message(plan)
+    assert "resources.limits.memory; raise it: the run goes on from its newest checkpoint" in message(plan)
+
+
+@pytest.mark.parametrize(
+    ("failure", "more"),
+    [
+        ("DiskFull", {"scratch": "20Gi"}),
+        ("OutOfMemory", {"resources": {"limits": {"memory": "8Gi"}}}),
+        ("Diverged", {}),
+    ],
+)
+def test_more_room_lets_a_run_go_on_from_its_checkpoint(failure: Any, more: dict[str, Any]):
+    tj = make.training_job()
+    first = job_of(look(make.cluster(tj)))
+    made, pod = failed(tj, failure=failure, said="not enough; raise it")
+    made["metadata"]["annotations"] |= first["metadata"]["annotations"]
+    assert look(make.cluster(tj, made, pod), now=LATER).create == ()
+    roomier = make.training_job(**more)
+    roomier["metadata"]["generation"] = 2
+    plan = look(make.cluster(roomier, made, pod), now=LATER)
+    if more:
+        assert run_of(plan).run_uri == run_of(look(make.cluster(tj))).run_uri, "the checkpoints are the run's"
+        assert run_of(plan).attempt == 2
+    else:
+        assert state(plan) == "Diverged"
 
 
 def test_one_process_of_many_that_the_kernel_took_is_a_lack_of_memory():
@@ -137,7 +161,7 @@ def test_one_process_of_many_that_the_kernel_took_is_a_lack_of_memory():
 @pytest.mark.parametrize(
     ("words", "cure"),
     [
-        ('Usage of EmptyDir volume "scratch" exceeds the limit "10Gi". ', "raise spec.scratch, then spec.rerun"),
+        ('Usage of EmptyDir volume "scratch" exceeds the limit "10Gi". ', "raise spec.scratch: the run goes on"),
         ('Container trainer exceeded its local ephemeral storage limit "1Gi". ', 'limits["ephemeral-storage"]'),
         (
             "Pod ephemeral local storage usage exceeds the total limit of containers 1Gi. ",
@@ -178,7 +202,7 @@ def test_what_the_trainer_could_not_solve_goes_to_the_next_base(failure: Any):
     run = run_of(after(tj, *failed(tj, failure=failure), served_on_small()))
     assert run.base_model.name == "mini-de"
     assert run.memory_level == 0
-    assert run.run_uri.endswith("-dddddddd")
+    assert run.run_uri.endswith("/dddddddd")
 
 
 @pytest.mark.parametrize("failure", ["OutOfMemory", "BaseModelUnavailable"])

@@ -6,7 +6,7 @@ import pytest
 import torch
 from clara_api.fingerprint import NOISE_FLOOR, compare, l2
 from clara_trainer.fingerprint import measure
-from clara_trainer.finish import finish
+from clara_trainer.finish import finish, refuse_unmeasurable
 from clara_trainer.outcome import Failure
 from trained import a_run, adapted, learned, logits, reloaded, tokenizer
 from trainer_lab import tiny_base
@@ -86,3 +86,16 @@ def test_what_engines_would_refuse_is_not_let_out(tmp_path):
     with pytest.raises(Failure, match="engines would refuse the adapter") as error:
         finished(run, model, tmp_path / "out")
     assert error.value.failure == "NotServable"
+
+
+def test_a_base_that_fits_in_four_bits_only_is_refused_before_the_first_step(tmp_path, monkeypatch):
+    from clara_trainer import memory
+    from safetensors.torch import load_file, save_file
+
+    stored = load_file(tiny_base() / "model.safetensors")
+    save_file({name: tensor.bfloat16() for name, tensor in stored.items()}, tmp_path / "model.safetensors")
+    monkeypatch.setattr(memory, "available_bytes", lambda *args: 4 * sum(t.numel() for t in stored.values()))
+    with pytest.raises(Failure, match="measured on the plain base") as failed:
+        refuse_unmeasurable(a_run(tmp_path, "qlora"), tmp_path)
+    assert failed.value.failure == "OutOfMemory"
+    refuse_unmeasurable(a_run(tmp_path / "b", "qlora"), tiny_base())  # in float32 it stays in its file

@@ -30,7 +30,7 @@ def refusal(tmp_path, objects, **contents):
 
 
 def recorded(tmp_path):
-    return tmp_path / "clara-artifacts/runs/amt/steuerrecht/uid-1/r1/data.json"
+    return tmp_path / "clara-artifacts/runs/amt/steuerrecht/uid-1/data.json"
 
 
 def test_the_first_attempt_writes_down_what_it_read(tmp_path, objects):
@@ -55,6 +55,13 @@ def test_a_source_that_changed_is_named_with_both_digests_and_the_cure(tmp_path,
     )
 
 
+def test_another_base_is_no_reason_to_learn_from_other_rows(tmp_path, objects):
+    check_unchanged(files(tmp_path), RUN, objects)
+    fallback = RUN.model_copy(update={"run_uri": RUN.run_uri.rpartition("/")[0] + "/r2"})
+    with pytest.raises(Failure, match=r"b\.jsonl has the digest"):
+        check_unchanged(files(tmp_path, a=pairs(3), b=pairs(4)), fallback, objects)
+
+
 def test_a_source_that_is_gone_or_new_or_moved_is_named(tmp_path, objects):
     assert refusal(tmp_path, objects, a=pairs(3)).startswith("b.jsonl (sha256:")
     assert "c.jsonl (sha256:" in refusal(tmp_path, objects, a=pairs(3), b=pairs(2), c=pairs(1))
@@ -69,7 +76,9 @@ def test_the_order_of_sources_counts(tmp_path):
 def test_a_record_that_cannot_be_read_is_no_licence_to_go_on(tmp_path, objects, spoiled):
     check_unchanged(files(tmp_path), RUN, objects)
     recorded(tmp_path).write_text(spoiled)
-    with pytest.raises(Failure, match=r"r1/data\.json, which says .* cannot be read; restore it, or raise spec\.rerun"):
+    with pytest.raises(
+        Failure, match=r"uid-1/data\.json, which says .* cannot be read; restore it, or raise spec\.rerun"
+    ):
         check_unchanged(files(tmp_path), RUN, objects)
 
 
