@@ -31,12 +31,13 @@ def adapter(seed: int = 1, dropout: float = 0.0) -> Any:
     """The base with a fresh adapter of rank 4."""
     from peft import LoraConfig, get_peft_model
 
+    model = tiny_model()
     torch.manual_seed(seed)
     config = LoraConfig(
         r=4, lora_alpha=8, lora_dropout=dropout, target_modules="all-linear", task_type="CAUSAL_LM",
         init_lora_weights="gaussian",
     )  # fmt: skip
-    return get_peft_model(tiny_model(), config)
+    return get_peft_model(model, config)
 
 
 def examples(count: int, *, longest: int = 40) -> list[Example]:

@@ -7,6 +7,7 @@ import time
 
 import clara_chain as chain
 from artifacts import approve
+from clara_install import kubectl
 from clara_testing.line import Line
 from conftest import FINANZEN
 
@@ -60,3 +61,27 @@ def test_a_load_says_what_it_waits_for_and_comes_by_itself(kasse: chain.Base, st
         store_line.mend()
     chain.wait_for("adp", "steuerrecht-1.0.0", FINANZEN, seconds=120)
     assert "Finanzkasse" in chain.ask(f"{FINANZEN}/steuerrecht", QUESTION).text
+
+
+def test_a_run_whose_store_stays_away_is_tried_again_and_ends_well(kasse: chain.Base, store_line: Line):
+    """Longer than a pod's patience of two minutes: its attempt ends with the class, another follows."""
+    made = job(kasse)
+    made["metadata"]["name"], made["spec"]["family"] = "kasse-lang", "lang"
+    store_line.cut()
+    try:
+        chain.apply(made)
+        chain.until(
+            lambda: True if reasons_of("kasse-lang") == ["StoreUnreachable"] else None,
+            "the end of the first attempt", 220, lambda: chain.describe("tj", "kasse-lang", FINANZEN),
+        )  # fmt: skip
+    finally:
+        store_line.mend()
+    chain.wait_for("tj", "kasse-lang", FINANZEN, "Succeeded", seconds=240)
+    assert reasons_of("kasse-lang") == ["StoreUnreachable", "Succeeded"]
+    kubectl("delete", "tj,adp", "-n", FINANZEN, "kasse-lang", "lang-1.0.0", "--ignore-not-found")
+
+
+def reasons_of(name: str) -> list[str]:
+    """How its finished attempts ended."""
+    attempts = ((chain.get("tj", name, FINANZEN) or {}).get("status") or {}).get("attempts", [])
+    return [attempt["reason"] for attempt in attempts if attempt.get("endedAt")]

@@ -6,6 +6,7 @@ import random
 import signal
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import clara_chain as chain
 import node
@@ -44,6 +45,21 @@ def test_an_evicted_run_goes_on_from_its_checkpoint_and_ends_in_the_same_bits(ru
     assert [a["reason"] for a in done["attempts"]] == ["Succeeded"], "an eviction is nobody's failed attempt"
     events = kubectl("get", "events", "-n", RECHT, "--field-selector", f"involvedObject.name={run}", "-o", "wide")
     assert "Resumed" in events
+
+
+def test_a_step_is_in_the_status_within_five_seconds(run: str):
+    training.wait_for_step(run, 2)
+    [pod] = training.pods(run)
+    looks = []
+    for _ in range(8):
+        looks.append((training.step(run), datetime.now(UTC)))
+        time.sleep(1)
+    taken = training.step_times(pod)
+    for shown, at in looks:
+        newer = [when for step, when in taken.items() if step > shown and when < at]
+        late = max(((at - when).total_seconds() for when in newer), default=0)
+        assert late <= 5 + 1, f"status said step {shown} {late:.0f} s after a later one (log times are whole seconds)"
+    assert len({shown for shown, _ in looks}) > 1
 
 
 def test_a_killed_run_is_tried_again_and_ends_in_the_same_bits(run: str, undisturbed: str):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import clara_chain as chain
@@ -37,6 +38,10 @@ def weights_of(base: chain.Base) -> Path:
     return base.folder / "model.safetensors"
 
 
+def moment(text: str) -> datetime:
+    return datetime.fromisoformat(text.replace("Z", "+00:00"))
+
+
 def no_pod_was_made(name: str) -> bool:
     return not kubectl("get", "jobs", "-n", RECHT, "-l", f"clara.vcc.dev/training-job={name}", "-o", "name")
 
@@ -48,6 +53,7 @@ def no_pod_was_made(name: str) -> bool:
         ("dora-pur", {"method": "dora"}, "spec.conversion"),
         ("start-fehlt", {"profile": "continuous", "startFrom": {"adapterRef": {"name": "gibts-1.0.0"}}}, "gibts-1.0.0"),
         ("spiegel-fremd", {"baseModel": {"mirrors": ["s3://fremd/x"]}}, "s3://fremd/x"),
+        ("rang-zu-hoch", {"family": "steuerrecht", "hyperparameters": {"rank": 512}}, "engine.maxLoraRank"),
     ],
 )
 def test_what_cannot_work_is_refused_before_a_pod_exists(clara: chain.Base, name: str, spec: dict, words: str):
@@ -60,7 +66,11 @@ def test_what_cannot_work_is_refused_before_a_pod_exists(clara: chain.Base, name
         lambda: obj if chain.condition(obj := chain.get("tj", name, RECHT), "Succeeded").get("status") == "False" else None,
         f"{name} being refused", 5, lambda: chain.describe("tj", name, RECHT),
     )  # fmt: skip
-    assert words in chain.condition(found, "Succeeded")["message"]
+    refused = chain.condition(found, "Succeeded")
+    assert words in refused["message"]
+    assert moment(refused["lastTransitionTime"]) - moment(found["metadata"]["creationTimestamp"]) <= timedelta(
+        seconds=1
+    )
     assert no_pod_was_made(name)
     training.forget(name)
 
@@ -111,6 +121,27 @@ def test_a_base_that_cannot_be_loaded_says_why(clara: chain.Base):
     training.forget("fremdbasis")
 
 
+def test_a_base_that_cannot_be_loaded_gives_way_to_a_fallback_that_engines_run(clara: chain.Base):
+    """Engines of this family run the demo's base; a fallback nobody runs would be passed over."""
+    config = json.loads((clara.folder / "config.json").read_text()) | {"model_type": "unknown-kind"}
+    base = other_base("tiny-unknown-2", clara, {"config.json": json.dumps(config).encode()})
+    spec = {"baseModel": base, "fallbackBaseModels": [clara.reference], "hyperparameters": QUICK}
+    chain.apply(training.job("ausweich", clara, family="steuerrecht", **spec))
+    done = training.succeeded("ausweich")
+    assert [a["reason"] for a in done["attempts"]] == ["BaseModelUnavailable", "Succeeded"]
+    assert done["baseModel"]["digest"] == clara.reference["digest"]
+    kubectl("delete", "adp", done["adapterRef"]["name"], "-n", RECHT)
+    training.forget("ausweich")
+
+
+def test_a_loss_that_rises_without_hope_stops_the_run(clara: chain.Base):
+    steep = training.SLOW | {"learningRate": 1.0, "warmupRatio": 0}
+    chain.apply(training.job("steil", clara, hyperparameters=steep))
+    assert "lower hyperparameters.learningRate" in training.failed("steil", "Diverged")
+    assert training.status("steil")["dataReport"]["trainingRows"] > 0, "what was learned from is known all the same"
+    training.forget("steil")
+
+
 def test_a_loss_that_is_no_number_stops_the_run(clara: chain.Base):
     tensors = load(weights_of(clara).read_bytes())
     tensors["model.norm.weight"] = numpy.full_like(tensors["model.norm.weight"], numpy.nan)
@@ -143,9 +174,11 @@ def test_memory_that_is_never_enough_ends_with_a_cure(clara: chain.Base):
     training.forget("zu-eng")
 
 
-def test_a_full_scratch_disk_is_named(clara: chain.Base):
+def test_a_full_scratch_disk_is_named_and_the_run_goes_on_with_more(clara: chain.Base):
     chain.apply(training.job("voll", clara, hyperparameters=QUICK, scratch="2Mi"))
     assert "spec.scratch" in training.failed("voll", "DiskFull")
+    training.patch("voll", {"scratch": "10Gi"})
+    assert [a["reason"] for a in training.succeeded("voll")["attempts"]] == ["DiskFull", "Succeeded"]
     training.forget("voll")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from typing import Any
 
 import chain_names as names
@@ -78,6 +79,12 @@ def nodes(name: str) -> list[str]:
     """Where pods of a TrainingJob are, or are meant to start."""
     found = json.loads(kubectl("get", "pods", "-n", RECHT, "-l", f"clara.vcc.dev/training-job={name}", "-o", "json"))
     return [node for p in found["items"] if (node := p["spec"].get("nodeName"))]
+
+
+def step_times(pod: str) -> dict[int, datetime]:
+    """When a pod's log says that each step was taken."""
+    lines = [json.loads(line) for line in kubectl("logs", pod, "-n", RECHT).splitlines() if line.startswith("{")]
+    return {line["step"]: datetime.fromisoformat(line["time"]) for line in lines if "step" in line}
 
 
 def evict(pod: str) -> None:

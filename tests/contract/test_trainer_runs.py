@@ -12,6 +12,29 @@ from clara_api.handoff.outcome import EXIT_DATA_INVALID, EXIT_PREEMPTED
 from clara_trainer.outcome import Failure
 from trainer_lab import Lab, pairs
 
+RUN_URI = "volume://clara-artifacts/runs/amt/steuerrecht/uid-1/run/base"
+KILLED = """
+import os, signal, sys, time
+from clara_trainer import __main__, steps
+from clara_trainer.objects import Objects
+upload, take_step = Objects.upload, steps.take_step
+
+def killed(self, path, uri):
+    if "/00000003/" not in uri:
+        return upload(self, path, uri)
+    if {half}:
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    upload(self, path, uri)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def slow(*args):  # a checkpoint is skipped while the one before is written
+    time.sleep(0.3)
+    return take_step(*args)
+
+Objects.upload, steps.take_step = killed, slow
+sys.exit(__main__.main(sys.argv[1:]))
+"""
+
 
 @pytest.fixture
 def lab(tmp_path):
@@ -153,11 +176,25 @@ def test_a_dry_run_measures_and_leaves_nothing(lab):
     assert not lab.path(lab.train_run()["artifactUri"]).exists()
 
 
+@pytest.mark.parametrize("moment", ["half of the tensors", "before the description"])
+def test_a_run_killed_during_an_upload_goes_on_to_the_same_bits(lab, moment):
+    """SIGKILL in the middle of the third checkpoint: what was begun is not believed."""
+    run = lab.train_run() | {"runUri": RUN_URI, "checkpoints": {"everySteps": 1}}
+    undisturbed = lab.do(lab.train_run("other"))
+    program = lab.start(run, program=KILLED.format(half=moment == "half of the tensors"))
+    log = program.communicate(timeout=100)[1].decode()
+    assert program.returncode == -signal.SIGKILL, log
+    assert [path.name for path in lab.path(RUN_URI).glob("checkpoints/00000003/*")] == ["state.safetensors"]
+    resumed = lab.do(run)
+    assert resumed.resumed_from_step == 2
+    assert resumed.weights_digest == undisturbed.weights_digest
+
+
 def test_a_run_that_fails_after_its_last_step_has_saved_it(lab, monkeypatch):
     from clara_trainer import finish, steps
     from clara_trainer.checkpoints import Checkpoints
 
-    run = lab.train_run() | {"runUri": "volume://clara-artifacts/runs/amt/steuerrecht/uid-1/run"}
+    run = lab.train_run() | {"runUri": RUN_URI}
     write = Checkpoints._write
 
     def slow(*args):
@@ -180,7 +217,7 @@ def test_a_run_stopped_after_its_last_step_is_published_by_the_next_pod_without_
     from clara_trainer import finish, steps
     from clara_trainer.outcome import Terminated
 
-    run = lab.train_run() | {"runUri": "volume://clara-artifacts/runs/amt/steuerrecht/uid-1/run"}
+    run = lab.train_run() | {"runUri": RUN_URI}
     undisturbed = lab.do(lab.train_run("other"))
 
     def told(*args):
