@@ -60,6 +60,7 @@ class _Change:
     base: TrainingBase | None
     memory_level: int = 0
     words: str = ""
+    by_person: bool = False  # who gave the run what it lacked: no limit on attempts stands against that
 
 
 def after(seen: Seen, run: Run, failure: Failure, now: datetime) -> Again | Stop:
@@ -72,7 +73,7 @@ def after(seen: Seen, run: Run, failure: Failure, now: datetime) -> Again | Stop
     if change.base is None:
         told = "; ".join(part for part in (failure.sentence, change.words) if part)
         return Stop(failure.reason, f"{told} ({which})")
-    if tried >= most:
+    if tried >= most and not change.by_person:
         return Stop(failure.reason, f"{failure.sentence} ({which}; raise retry.maxAttempts for more)")
     if seconds_left(seen, run, now) <= 0:
         return Stop(reasons.DEADLINE_EXCEEDED, f"{_out_of_time(seen)} ({which}: {failure.message})")
@@ -93,7 +94,7 @@ def _change(seen: Seen, run: Run, failure: Failure, now: datetime) -> _Change:
             return _Change(None, words="it failed like this before")
         return _Change(base, level)
     if failure.reason in LACKS and job.room_digest not in (None, room_digest(seen.spec)):
-        return _Change(base, 0, "because spec.resources or spec.scratch was changed")
+        return _Change(base, 0, "because spec.resources or spec.scratch was changed", by_person=True)
     if failure.reason == reasons.OUT_OF_MEMORY and failure.by_kernel and level < FINEST_LEVEL:
         return _Change(base, level + 1, f"with the step cut finer (level {level + 1} of {FINEST_LEVEL})")
     if failure.reason in (reasons.OUT_OF_MEMORY, reasons.BASE_MODEL_UNAVAILABLE):

@@ -138,7 +138,7 @@ def test_more_room_lets_a_run_go_on_from_its_checkpoint(failure: Any, more: dict
     made, pod = failed(tj, failure=failure, said="not enough; raise it")
     made["metadata"]["annotations"] |= first["metadata"]["annotations"]
     assert look(make.cluster(tj, made, pod), now=LATER).create == ()
-    roomier = make.training_job(**more)
+    roomier = make.training_job(**more, retry={"maxAttempts": 1})
     roomier["metadata"]["generation"] = 2
     plan = look(make.cluster(roomier, made, pod), now=LATER)
     if more:
