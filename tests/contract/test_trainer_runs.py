@@ -213,6 +213,20 @@ def test_a_run_that_fails_after_its_last_step_has_saved_it(lab, monkeypatch):
     assert lab.do(run).resumed_from_step == 6
 
 
+def test_a_published_run_leaves_no_checkpoints_of_what_its_job_tried_before(lab):
+    tried, others = "volume://clara-artifacts/runs/amt/steuerrecht/uid-1/before/base", "uid-12/run/base"
+    for uri in (tried, RUN_URI.replace("uid-1/run/base", others)):
+        folder = lab.path(uri) / "checkpoints" / "00000100"
+        folder.mkdir(parents=True)
+        (folder / "checkpoint.json").write_text("{}")
+    lab.do(lab.train_run() | {"runUri": RUN_URI, "checkpoints": {"everySteps": 1}})
+    left = {str(path.relative_to(lab.claim / "runs")) for path in (lab.claim / "runs").rglob("*") if path.is_file()}
+    assert left == {
+        "amt/steuerrecht/uid-1/run/data.json",
+        "amt/steuerrecht/uid-12/run/base/checkpoints/00000100/checkpoint.json",
+    }
+
+
 def test_a_run_stopped_after_its_last_step_is_published_by_the_next_pod_without_another_step(lab, monkeypatch):
     from clara_trainer import finish, steps
     from clara_trainer.outcome import Terminated

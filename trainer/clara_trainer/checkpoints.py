@@ -155,16 +155,18 @@ class Checkpoints:
             log.warning("a checkpoint could not be written: %s", self._error)
             self._error = None
 
-    def forget(self) -> None:
-        """The run is published: its checkpoints have served."""
+    def forget(self, job_uri: str = "") -> None:
+        """The run is published: its checkpoints have served, and so have those of all that its job tried before (`job_uri`)."""
         if not self._uri:
             return
         self.wait()
+        folder = job_uri or self._uri
         try:
-            for entry in self._objects.list(self._uri):
-                self._objects.delete(below(self._uri, entry.path))
+            for entry in self._objects.list(folder):
+                if folder == self._uri or f"/{FOLDER}/" in f"/{entry.path}":
+                    self._objects.delete(below(folder, entry.path))
         except Failure as failure:  # the artifact is sealed: nothing that is left over makes it less so
-            log.warning("the checkpoints below %s could not be removed: %s", self._uri, failure.message)
+            log.warning("the checkpoints below %s could not be removed: %s", folder, failure.message)
 
     def _remove(self, step: int) -> None:
         """The description first: what is left of it is not complete."""

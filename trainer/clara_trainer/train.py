@@ -49,7 +49,7 @@ def train(run: TrainRun, objects: Objects, settings: Settings, reporter: Reporte
     """Run the recipe and publish. Raises Failure with the class of what went wrong, Terminated when told to stop."""
     checkpoints = Checkpoints(objects, run.run_uri, settings.scratch / "checkpoints", keep=run.checkpoints.keep)
     if not run.dry_run and (found := manifests.find(objects, run.artifact_uri)):
-        checkpoints.forget()
+        checkpoints.forget(job_folder(run))
         return published(found, objects, run.artifact_uri)  # a restarted pod must not touch sealed files
     refuse_idle_gpus(run)
     try:
@@ -68,7 +68,7 @@ def train(run: TrainRun, objects: Objects, settings: Settings, reporter: Reporte
         raise Terminated(stopped.where or "before it was published", checkpoint_step=checkpoints.newest) from stopped
     finally:
         checkpoints.wait()  # what fails now goes on from there, too
-    checkpoints.forget()
+    checkpoints.forget(job_folder(run))
     taken = trained.taken
     return Outcome(
         result="Succeeded",
@@ -85,6 +85,12 @@ def train(run: TrainRun, objects: Objects, settings: Settings, reporter: Reporte
         memory=course.plan,
         data=prepared.curated.report,
     )
+
+
+def job_folder(run: TrainRun) -> str:
+    """What all runs of this TrainingJob keep: other recipes, after a failure, and other bases have folders beside this one's."""
+    before, uid, _ = run.run_uri.partition(f"/{run.uid}/")
+    return f"{before}/{run.uid}" if uid else ""
 
 
 def refuse_idle_gpus(run: TrainRun) -> None:
