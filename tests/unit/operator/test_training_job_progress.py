@@ -5,12 +5,25 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from clara_api.training_job import MemoryPlan
+from clara_api.training_job import DataReport, MemoryPlan
 from clara_operator.cluster import Cluster
 from clara_operator.plan import Plan
 from clara_testing import make
 from clara_testing.make import NS
-from clara_testing.training import NAME, POD, digest, failed, look, message, says, seen_again, state, status, told
+from clara_testing.training import (
+    NAME,
+    POD,
+    digest,
+    failed,
+    look,
+    message,
+    names,
+    says,
+    seen_again,
+    state,
+    status,
+    told,
+)
 
 PLAN = MemoryPlan(micro_batch_size=4, accumulation=16)
 FINER = MemoryPlan(micro_batch_size=2, accumulation=32, reason="the device ran out of memory")
@@ -55,6 +68,18 @@ def test_the_pods_own_numbers_are_shown():
     shown = progress(look(known))
     assert (shown["learningRate"], shown["checkpointStep"], shown["peakMemoryBytes"]) == (1e-4, 8, 7)
     assert shown["memory"]["microBatchSize"] == 4
+
+
+def test_the_data_report_is_known_while_the_run_goes_and_forgotten_when_another_begins():
+    known = training()
+    says(known, phase="loads the base", data=DataReport(rows=24, training_rows=20, dropped_duplicates=4))
+    plan = look(known)
+    assert status(plan)["dataReport"]["droppedDuplicates"] == 4
+    tj = make.training_job(rerun=1) | {"status": status(plan)}
+    tj["metadata"]["generation"] = 2
+    again = look(make.cluster(tj))
+    assert names(again) == [f"ConfigMap/{NAME}-train-2", f"Job/{NAME}-train-2"]
+    assert "dataReport" not in status(again)
 
 
 def test_after_all_steps_the_pod_is_publishing():

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 import aiohttp
 import pytest
 from clara_api import labels
-from clara_api.handoff.progress import AUDIENCE, MAX_BODY_BYTES
-from clara_api.training_job import MemoryPlan
+from clara_api.handoff.progress import AUDIENCE, MAX_BODY_BYTES, data_metrics
+from clara_api.training_job import DataReport, MemoryPlan
 from clara_operator.cluster import Cluster
 from clara_operator.plan import Key
 from clara_operator.progress import MESSAGES, STRANGERS, ProgressEndpoint
@@ -112,6 +112,15 @@ async def test_the_pods_own_metrics_are_kept_with_its_name(line):
     assert sample.memory == MemoryPlan(
         micro_batch_size=2, accumulation=8, gradient_checkpointing=True, reason="it ran out"
     )
+
+
+async def test_the_counts_of_the_data_report_are_kept(line):
+    report = DataReport(rows=24, training_rows=20, validation_rows=2, tokens=900, dropped_leaks=2)
+    await line.post(message(phase="loads the base", **data_metrics(report)))
+    (sample,) = line.cluster.progress(NS, JOB, 1)
+    assert sample.data == report
+    await line.post(message(phase="loads the base", data_rows=-1, data_tokens="many"))
+    assert line.cluster.progress(NS, JOB, 1)[-1].data == report, "nonsense from a pod is left out"
 
 
 async def test_a_phase_without_a_step_is_kept_and_moves_nothing(line):
