@@ -134,8 +134,8 @@ def test_a_base_that_cannot_be_loaded_gives_way_to_a_fallback_that_engines_run(c
     training.forget("ausweich")
 
 
-def test_a_loss_that_rises_without_hope_stops_the_run(clara: chain.Base):
-    steep = training.SLOW | {"learningRate": 1.0, "warmupRatio": 0}
+def test_a_run_that_unlearns_what_its_base_knew_is_no_success(clara: chain.Base):
+    steep = training.SLOW | {"learningRate": 1.0, "warmupRatio": 0, "alpha": 2048}
     chain.apply(training.job("steil", clara, hyperparameters=steep))
     assert "lower hyperparameters.learningRate" in training.failed("steil", "Diverged")
     assert training.status("steil")["dataReport"]["trainingRows"] > 0, "what was learned from is known all the same"

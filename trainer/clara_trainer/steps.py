@@ -30,6 +30,7 @@ CLIP_NORM = 1.0
 LOGGED_LINES = 200  # a run logs about this often, whatever its length
 VALIDATIONS = 10  # at most; each costs a forward pass over the held-out rows
 HOPELESS = 2.0  # nats above knowing nothing at all
+COLLAPSED = 0.5  # nats: this near to knowing nothing, and this far above the beginning
 REMEMBERED = 0.9  # of the smoothed loss
 
 log = logging.getLogger(__name__)
@@ -101,6 +102,7 @@ def take_all(course: Course, checkpoints: Checkpoints, reporter: Reporter, stop:
             break
     if taken.step < course.total:
         stop_here(course, taken, checkpoints, reporter)
+    check_collapsed(taken, course)
     return taken
 
 
@@ -138,6 +140,19 @@ def check_hopeless(smoothed: float, first: float, course: Course, step: int) -> 
             "Diverged",
             f"the loss rose to {smoothed:.1f} at step {step} of {course.total}, from {first:.1f} at the start; "
             "lower hyperparameters.learningRate, or raise warmupRatio",
+        )
+
+
+def check_collapsed(taken: Taken, course: Course) -> None:
+    """Failure Diverged when the run ends at knowing nothing and began with knowing more: norms keep such a loss from rising."""
+    ignorance = math.log(course.model.config.get_text_config().vocab_size)
+    if taken.smoothed is None or taken.first is None:
+        return
+    if taken.smoothed > max(taken.first + COLLAPSED, ignorance - COLLAPSED):
+        raise Failure(
+            "Diverged",
+            f"the loss ended at {taken.smoothed:.1f}, which is knowing nothing, and began with {taken.first:.1f}; "
+            "lower hyperparameters.learningRate or alpha, or raise warmupRatio",
         )
 
 

@@ -285,3 +285,14 @@ def test_a_loss_far_above_its_start_and_above_knowing_nothing_is_hopeless():
     steps.check_hopeless(ignorance + 1.9, 3.0, made, 5)
     with pytest.raises(Failure, match=r"the loss rose to 7\.9 at step 5 of 12, from 3\.0 at the start"):
         steps.check_hopeless(ignorance + 2.1, 3.0, made, 5)
+
+
+@pytest.mark.parametrize(("first", "last", "collapsed"), [(3.0, 5.7, True), (5.7, 5.8, False), (3.0, 3.9, False)])
+def test_a_run_that_ends_at_knowing_nothing_is_no_success(first, last, collapsed):
+    made = course()  # ln 320 is 5.8
+    taken = steps.Taken(step=12, first=first, smoothed=last)
+    if collapsed:
+        with pytest.raises(Failure, match=r"ended at 5\.7, which is knowing nothing, and began with 3\.0"):
+            steps.check_collapsed(taken, made)
+    else:
+        steps.check_collapsed(taken, made)
