@@ -23,9 +23,7 @@ RUN_DIGEST = f"{GROUP}/run-digest"  # annotation: digest of the recipe and rerun
 BASE_MODEL = f"{GROUP}/base-model"  # annotation of a train Job: name of the base this attempt was given
 BASE_DIGEST = f"{GROUP}/base-digest"  # annotation of a train Job: its digest, which tells a fallback
 MEMORY_LEVEL = f"{GROUP}/memory-level"  # annotation of a train Job: how often pods of the run were killed for memory
-ROOM_DIGEST = (
-    f"{GROUP}/room-digest"  # annotation of a train Job: digest of the memory, disk and CPUs its pods were given
-)
+ROOM_DIGEST = f"{GROUP}/room-digest"  # annotation of a train Job: digest of the resources and scratch of its pods
 SUSPENDED = f"{GROUP}/suspended"  # annotation of a train Job: spec.suspend is ours to take back
 ACTIVE_SECONDS = f"{GROUP}/active-seconds"  # annotation of a train Job: how long it ran before it was suspended
 RECIPE_DIGEST = f"{GROUP}/recipe-digest"  # annotation of an Adapter: tells a patch from a minor version

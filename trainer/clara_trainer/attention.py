@@ -15,7 +15,7 @@ import torch
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
 
-from clara_trainer.batches import pack
+from clara_trainer.batches import only, pack
 from clara_trainer.tokens import Example
 
 NAME = "clara_packed"
@@ -138,6 +138,7 @@ def prove(model: Any, examples: Sequence[Example], usual: str) -> float:
     model.eval()
     try:
         batch = pack(list(examples)).to(model.device)
+        places = torch.tensor(kept, device=model.device)
         assert batch.borders is not None
         together = model(
             input_ids=batch.input_ids,
@@ -146,18 +147,17 @@ def prove(model: Any, examples: Sequence[Example], usual: str) -> float:
             cu_seq_lens_k=batch.borders,
             max_length_q=batch.longest,
             max_length_k=batch.longest,
-            logits_to_keep=torch.tensor(kept, device=model.device),
+            logits_to_keep=places,
             use_cache=False,
         ).logits[0]
-        if len(together) != len(kept):  # a model that computes them all
-            together = together[kept]
+        together = only(together, places)
         model.set_attn_implementation(usual)
         alone = []
         for example in examples:
             ids = torch.tensor([example.ids], device=model.device)
             places = torch.tensor(compared(len(example.ids)), device=model.device)
             found = model(input_ids=ids, logits_to_keep=places, use_cache=False).logits[0]
-            alone.append(found if len(found) == len(places) else found[places])
+            alone.append(only(found, places))
     finally:
         model.set_attn_implementation(name)
         model.train(training)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import math
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -88,13 +88,17 @@ def dtype() -> Any:
 
 def weights_in(folder: Path) -> int:
     """How many weights the base has, by its headers."""
-    return sum(math.prod(tensor.shape) for tensor in _tensors(folder))
+    return _count(_tensors(folder))
 
 
 def bytes_of_its_own(folder: Path) -> int:
     """Memory that the plain base takes on a CPU besides pages of its files: nothing when they hold the type it computes in."""
-    converted = any(tensor.dtype != "F32" for tensor in _tensors(folder))
-    return 4 * weights_in(folder) if converted else 0
+    tensors = _tensors(folder)
+    return 4 * _count(tensors) if any(tensor.dtype != "F32" for tensor in tensors) else 0
+
+
+def _count(tensors: Iterable[Tensor]) -> int:
+    return sum(math.prod(tensor.shape) for tensor in tensors)
 
 
 def _tensors(folder: Path) -> list[Tensor]:

@@ -157,6 +157,11 @@ def supervised(examples: Sequence[Example]) -> int:
     return sum(example.supervised for example in examples)
 
 
+def only(logits: torch.Tensor, keep: torch.Tensor) -> torch.Tensor:
+    """The rows of [n, vocabulary] at these places, also of a model that ignores `logits_to_keep` and computes them all."""
+    return logits if len(logits) == len(keep) else logits[keep]
+
+
 def log_likelihood(model: Any, batch: MicroBatch) -> torch.Tensor:
     """Sum of -log p over the batch's targets, float32; divide by the step's supervised tokens for its loss."""
     if batch.borders is not None:
@@ -170,8 +175,7 @@ def log_likelihood(model: Any, batch: MicroBatch) -> torch.Tensor:
             logits_to_keep=batch.keep,
             use_cache=False,
         ).logits[0]
-        if len(logits) != len(batch.targets):  # a model that computes them all
-            logits = logits[batch.keep]
+        logits = only(logits, batch.keep)
     else:
         every = model(input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False).logits
         logits = every.flatten(0, 1)[batch.keep]

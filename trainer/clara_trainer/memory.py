@@ -98,18 +98,15 @@ def finer(before: MemoryPlan | None, plan: MemoryPlan, batch: int) -> MemoryPlan
     >>> finer(_plan(8, 2, 2, "too much"), _plan(8, 8), 8).accumulation, finer(_plan(8, 1, 8), _plan(8, 8), 8).accumulation
     (4, 1)
     """
-    if (
-        before is None
-        or not before.reason
-        or (before.micro_batch_size, -before.gradient_checkpointing)
-        >= (
-            plan.micro_batch_size,
-            -plan.gradient_checkpointing,
-        )
-    ):
+    if before is None or not before.reason or _height(before) >= _height(plan):
         return plan
     micro, processes = before.micro_batch_size, plan.processes
     return before.model_copy(update={"accumulation": -(-batch // (micro * processes)), "processes": processes})
+
+
+def _height(plan: MemoryPlan) -> tuple[int, bool]:
+    """Its place on the ladder; lower needs less."""
+    return plan.micro_batch_size, not plan.gradient_checkpointing
 
 
 def ladder(plan: MemoryPlan, batch: int) -> Iterator[MemoryPlan]:

@@ -68,8 +68,9 @@ def take_all(course: Course, checkpoints: Checkpoints, reporter: Reporter, stop:
     began, before = time.monotonic(), taken.seconds
     if taken.step in validated and taken.validated < taken.step:  # the pod before was stopped in the middle of it
         validate(course, taken, stop)
-    if machine.here() not in taken.machines[-1:]:
-        taken.machines.append(machine.here())
+    here = machine.here()
+    if taken.machines[-1:] != [here]:
+        taken.machines.append(here)
     while taken.step < course.total:
         step_began = time.monotonic()
         loss = take_step(course, taken.step, stop)
